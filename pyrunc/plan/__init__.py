@@ -1,0 +1,1 @@
+"""Plans: the operations, and the compilers that emit them."""

@@ -1,0 +1,1 @@
+"""config.json: schema, loader, checks, template, features."""
