@@ -1,7 +1,7 @@
 """The exceptions that pyrunc raises, as one tree.
 
-Every error is raised once, with its context, and shown once. `str(error)` is the whole message for a person;
-the attributes serve programs.
+Every error is raised once, with its context, and shown once. `str(error)` is the whole message for
+a person; the attributes serve programs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class PyruncError(Exception):
     """Base of all errors.
 
     Attributes:
-        pointer: JSON pointer (RFC 6901) into config.json of what asked for the failed step, or None.
+        pointer: JSON pointer (RFC 6901) into config.json of what asked for the step, or None.
         errno: error number of the failed system call, or 0.
         operation: one-line description of the failed plan operation, or None.
         exit_code: what the command line exits with.

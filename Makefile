@@ -1,0 +1,79 @@
+# `make build` builds into .venv: .venv/bin/pyrunc is the runtime. `make install` puts it into the system.
+
+PYTHON ?= /usr/bin/python3
+PREFIX ?= /usr/local
+DESTDIR ?=
+VENV := .venv
+PIP := $(VENV)/bin/pip --disable-pip-version-check
+
+SOURCES := setup.py pyproject.toml $(shell find csrc pyrunc -type f \
+	\( -name '*.[ch]' -o -name '*.py' -o -name '*.json' \) ! -path pyrunc/spec/_check.py)
+
+.PHONY: build install uninstall lint format clean
+
+# --- build ------------------------------------------------------------------------------------------------------
+
+build: $(VENV)/.stamp-package
+
+# Debian's packages of one group (build, lint, test, conformance).
+build/.stamp-system-%: scripts/install-deps
+	scripts/install-deps $*
+	mkdir -p $(@D) && touch $@
+
+$(VENV)/.stamp-venv: | build/.stamp-system-build
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+# The Python packages that building, running and testing need, as pyproject.toml names them.
+$(VENV)/.stamp-requirements: pyproject.toml $(VENV)/.stamp-venv
+	$(VENV)/bin/python -c "import tomllib; t = tomllib.load(open('pyproject.toml', 'rb')); p = t['project']; \
+		print(*t['build-system']['requires'], *p['dependencies'], *sum(p['optional-dependencies'].values(), []), \
+		sep='\n')" > $(VENV)/requirements.txt
+	$(PIP) install --quiet -r $(VENV)/requirements.txt
+	touch $@
+
+$(VENV)/.stamp-package: $(SOURCES) build/.stamp-system-build $(VENV)/.stamp-requirements
+	$(PIP) install --quiet --no-build-isolation --no-deps --force-reinstall .
+	touch $@
+
+# --- install ----------------------------------------------------------------------------------------------------
+
+LIBDIR := $(DESTDIR)$(PREFIX)/lib/pyrunc
+BINDIR := $(DESTDIR)$(PREFIX)/bin
+MANDIR := $(DESTDIR)$(PREFIX)/share/man/man8
+MANPAGES = $(wildcard docs/man/*.8)
+
+# A tree of its own, with all that the package depends on: nothing of it can be shadowed by, or shadow, other packages.
+install: build
+	rm -rf build/stage
+	$(PIP) install --quiet --no-build-isolation --no-compile --target build/stage .
+	mkdir -p $(BINDIR) $(dir $(LIBDIR))
+	rm -rf $(LIBDIR)
+	cp -R build/stage $(LIBDIR)
+	rm -rf $(LIBDIR)/bin
+	$(VENV)/bin/python -m compileall -q -s $(LIBDIR) -p $(PREFIX)/lib/pyrunc $(LIBDIR)
+	install -m 0755 build/stage/bin/pyrunc $(BINDIR)/pyrunc
+	$(if $(MANPAGES),install -D -m 0644 -t $(MANDIR) $(MANPAGES))
+
+uninstall:
+	rm -rf $(LIBDIR)
+	rm -f $(BINDIR)/pyrunc $(MANDIR)/pyrunc.8 $(MANDIR)/pyrunc-*.8
+
+# --- checks -----------------------------------------------------------------------------------------------------
+
+lint: build build/.stamp-system-lint
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	clang-format --dry-run -Werror $(shell find csrc -name '*.[ch]')
+	$(VENV)/bin/python setup.py -q analyze
+
+format:
+	$(VENV)/bin/ruff check --fix-only .
+	$(VENV)/bin/ruff format .
+	clang-format -i $(shell find csrc -name '*.[ch]')
+
+clean:
+	rm -rf build $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -f pyrunc/spec/_check.py
+	find pyrunc tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The `pyrunc` executable. It finds the package from its own location, starts an isolated
+// interpreter (no site, no environment variables, no signal handlers) in this process, and calls
+// pyrunc.cli.main.main(arguments).
+//
+// The shared libpython that the package was built for is loaded with dlopen, not linked, so that a
+// host without it still has a runtime: then the interpreter is executed instead, which costs about
+// one third more start-up time.
+
+#include <Python.h>
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+// Written by setup.py from the interpreter that builds the package.
+#include "launcher_config.h"
+
+static const char *const stdlib_paths[] = {PYRUNC_STDLIB_PATHS NULL};
+static const char *const site_paths[] = {PYRUNC_SITE_PATHS NULL};
+
+#define MAX_PATHS 16
+
+struct search_path {
+	const char *entries[MAX_PATHS];
+	size_t count;
+};
+
+__attribute__((format(printf, 1, 2), noreturn)) static void die(const char *format, ...)
+{
+	va_list args;
+
+	fputs("pyrunc: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+	exit(1);
+}
+
+static void add_path(struct search_path *search, const char *entry)
+{
+	if (search->count < MAX_PATHS)
+		search->entries[search->count++] = entry;
+}
+
+__attribute__((format(printf, 1, 2))) static char *format_path(const char *format, ...)
+{
+	va_list args;
+	char *text;
+	int length;
+
+	va_start(args, format);
+	length = vasprintf(&text, format, args);
+	va_end(args);
+	if (length < 0)
+		die("out of memory");
+	return text;
+}
+
+// The directory above the one that this executable is in (`/usr/local` for
+// `/usr/local/bin/pyrunc`).
+static char *own_prefix(void)
+{
+	static char path[PATH_MAX];
+	ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	char *slash;
+
+	if (length > 0) {
+		path[length] = '\0';
+	} else { // no /proc: the path that execve was given
+		const char *name = (const char *)getauxval(AT_EXECFN);
+
+		if (!name || !realpath(name, path))
+			die("cannot find the path of this executable: /proc is not mounted");
+	}
+	for (int level = 0; level < 2; level++) {
+		slash = strrchr(path, '/');
+		if (!slash)
+			die("unexpected path of this executable: %s", path);
+		*slash = '\0';
+	}
+	return path;
+}
+
+static bool holds_package(const char *directory)
+{
+	char *module = format_path("%s/pyrunc/cli/main.py", directory);
+	bool found = access(module, R_OK) == 0;
+
+	free(module);
+	return found;
+}
+
+// Whether packages outside `prefix` may be used: not in a virtual environment that is closed.
+static bool uses_system_packages(const char *prefix)
+{
+	char *name = format_path("%s/pyvenv.cfg", prefix);
+	FILE *file = fopen(name, "re");
+	char line[256];
+	bool result = !file;
+
+	free(name);
+	if (!file)
+		return true;
+	while (fgets(line, sizeof(line), file))
+		if (!strncmp(line, "include-system-site-packages", 28) && strstr(line, "true"))
+			result = true;
+	fclose(file);
+	return result;
+}
+
+static void find_package(struct search_path *search)
+{
+	static const char *const layouts[] = {
+	    "%s/lib/" PYRUNC_PYTHON_NAME "/site-packages",
+	    "%s/lib64/" PYRUNC_PYTHON_NAME "/site-packages",
+	    "%s/lib/" PYRUNC_PYTHON_NAME "/dist-packages",
+	    "%s/lib/python3/dist-packages",
+	};
+	const char *prefix = own_prefix();
+	char *directory = format_path("%s/lib/pyrunc", prefix);
+
+	if (holds_package(
+		directory)) { // `make install`: the package and all it needs in a tree of its own
+		add_path(search, directory);
+		return;
+	}
+	free(directory);
+	for (size_t i = 0; i < sizeof(layouts) / sizeof(layouts[0]); i++) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+		directory = format_path(layouts[i], prefix);
+#pragma GCC diagnostic pop
+		if (!holds_package(directory)) {
+			free(directory);
+			continue;
+		}
+		add_path(search, directory);
+		if (uses_system_packages(prefix))
+			for (size_t j = 0; site_paths[j]; j++)
+				if (strcmp(site_paths[j], directory))
+					add_path(search, site_paths[j]);
+		return;
+	}
+	die("the package is not installed beside this executable: looked for %s/lib/pyrunc and "
+	    "%s/lib/" PYRUNC_PYTHON_NAME "/{site,dist}-packages",
+	    prefix, prefix);
+}
+
+static void ignore_signal(int signal)
+{
+	(void)signal;
+}
+
+// A write to a closed pipe must fail, not kill. A handler, unlike SIG_IGN, is not inherited by
+// executed programs.
+static void survive_sigpipe(void)
+{
+	struct sigaction action = {.sa_handler = ignore_signal, .sa_flags = SA_RESTART};
+	struct sigaction present;
+
+	if (sigaction(SIGPIPE, NULL, &present) == 0 && present.sa_handler == SIG_DFL)
+		sigaction(SIGPIPE, &action, NULL);
+}
+
+// The functions of libpython that are used, found when it is loaded.
+#define PYTHON_API(X)                                                                              \
+	X(PyPreConfig_InitIsolatedConfig)                                                          \
+	X(Py_PreInitialize)                                                                        \
+	X(PyConfig_InitIsolatedConfig)                                                             \
+	X(PyConfig_SetBytesString)                                                                 \
+	X(PyConfig_SetBytesArgv)                                                                   \
+	X(PyConfig_SetString)                                                                      \
+	X(PyWideStringList_Append)                                                                 \
+	X(Py_DecodeLocale)                                                                         \
+	X(Py_InitializeFromConfig)                                                                 \
+	X(Py_ExitStatusException)                                                                  \
+	X(PyStatus_Exception)                                                                      \
+	X(PyImport_ImportModule)                                                                   \
+	X(PyObject_CallMethod)                                                                     \
+	X(PySys_GetObject)                                                                         \
+	X(PyList_GetSlice)                                                                         \
+	X(PyLong_AsLong)                                                                           \
+	X(PyErr_Print)
+
+#define DECLARE(name) __typeof__(&(name)) name;
+struct python {
+	PYTHON_API(DECLARE)
+};
+
+static bool load_python(struct python *python)
+{
+	void *library = NULL;
+
+	if (PYRUNC_LIBPYTHON[0] != '\0')
+		library = dlopen(PYRUNC_LIBPYTHON, RTLD_NOW | RTLD_GLOBAL);
+	if (!library)
+		return false;
+#define RESOLVE(name)                                                                              \
+	python->name = (__typeof__(&(name)))dlsym(library, #name);                                 \
+	if (!python->name)                                                                         \
+		return false;
+	PYTHON_API(RESOLVE)
+	return true;
+}
+
+#define CHECK(expression)                                                                          \
+	do {                                                                                       \
+		PyStatus status_ = (expression);                                                   \
+		if (py->PyStatus_Exception(status_))                                               \
+			py->Py_ExitStatusException(status_);                                       \
+	} while (0)
+
+static void initialise(const struct python *py, const struct search_path *search, int argc,
+		       char **argv)
+{
+	PyPreConfig preconfig;
+	PyConfig config;
+
+	py->PyPreConfig_InitIsolatedConfig(&preconfig);
+	preconfig.utf8_mode = 1; // arguments and paths are bytes: UTF-8 with surrogateescape
+	CHECK(py->Py_PreInitialize(&preconfig));
+
+	py->PyConfig_InitIsolatedConfig(&config);
+	config.site_import = 0;
+	config.install_signal_handlers = 0;
+	config.pathconfig_warnings = 0;
+	config.write_bytecode = 0;
+	config.parse_argv = 0;
+	// With every path given, nothing is searched for.
+	CHECK(py->PyConfig_SetBytesString(&config, &config.executable, PYRUNC_PYTHON));
+	CHECK(py->PyConfig_SetBytesString(&config, &config.base_executable, PYRUNC_PYTHON));
+	CHECK(py->PyConfig_SetBytesString(&config, &config.prefix, PYRUNC_PREFIX));
+	CHECK(py->PyConfig_SetBytesString(&config, &config.base_prefix, PYRUNC_PREFIX));
+	CHECK(py->PyConfig_SetBytesString(&config, &config.exec_prefix, PYRUNC_EXEC_PREFIX));
+	CHECK(py->PyConfig_SetBytesString(&config, &config.base_exec_prefix, PYRUNC_EXEC_PREFIX));
+	CHECK(py->PyConfig_SetBytesString(&config, &config.stdlib_dir, stdlib_paths[0]));
+	for (size_t i = 0; i < search->count; i++) {
+		wchar_t *entry = py->Py_DecodeLocale(search->entries[i], NULL);
+
+		if (!entry)
+			die("cannot decode the path %s", search->entries[i]);
+		CHECK(py->PyWideStringList_Append(&config.module_search_paths, entry));
+	}
+	config.module_search_paths_set = 1;
+	CHECK(py->PyConfig_SetBytesArgv(&config, argc, argv));
+	CHECK(py->Py_InitializeFromConfig(&config));
+}
+
+static int call_main(const struct python *py)
+{
+	PyObject *module = py->PyImport_ImportModule("pyrunc.cli.main");
+	PyObject *arguments, *result;
+	long code;
+
+	if (!module)
+		return -1;
+	arguments = py->PyList_GetSlice(py->PySys_GetObject("argv"), 1, PY_SSIZE_T_MAX);
+	if (!arguments)
+		return -1;
+	result = py->PyObject_CallMethod(module, "main", "O", arguments);
+	if (!result)
+		return -1;
+	code = py->PyLong_AsLong(result);
+	return code >= 0 && code <= 255 ? (int)code : -1;
+}
+
+__attribute__((noreturn)) static void
+run_embedded(const struct python *py, const struct search_path *search, int argc, char **argv)
+{
+	int code;
+
+	initialise(py, search, argc, argv);
+	code = call_main(py);
+	if (code < 0) {
+		py->PyErr_Print();
+		code = 1;
+	}
+	// main() has flushed its output; tearing the interpreter down would only cost time.
+	_exit(code);
+}
+
+__attribute__((noreturn)) static void run_executed(const struct search_path *search, int argc,
+						   char **argv)
+{
+	static const char bootstrap[] = "import posix, sys\n"
+					"sys.path[:] = sys.argv.pop(1).split(':')\n"
+					"from pyrunc.cli.main import main\n"
+					"posix._exit(main(sys.argv[1:]))\n";
+	const char *const fixed[] = {PYRUNC_PYTHON, "-I",   "-S", "-B",
+				     "-X",	    "utf8", "-c", bootstrap};
+	const size_t fixed_count = sizeof(fixed) / sizeof(fixed[0]);
+	size_t count = 0, path_size = 1;
+	const char **arguments = calloc(fixed_count + 2 + (size_t)argc, sizeof(*arguments));
+	char *path, *end;
+
+	for (size_t i = 0; i < search->count; i++)
+		path_size += strlen(search->entries[i]) + 1;
+	path = end = malloc(path_size);
+	if (!arguments || !path)
+		die("out of memory");
+	for (size_t i = 0; i < search->count; i++) {
+		if (i > 0)
+			*end++ = ':';
+		end = stpcpy(end, search->entries[i]);
+	}
+	for (size_t i = 0; i < fixed_count; i++)
+		arguments[count++] = fixed[i];
+	arguments[count++] = path;
+	for (int i = 1; i < argc; i++)
+		arguments[count++] = argv[i];
+	execv(PYRUNC_PYTHON, (char *const *)arguments);
+	die("cannot execute the interpreter %s: %s", PYRUNC_PYTHON, strerror(errno));
+}
+
+int main(int argc, char **argv)
+{
+	struct search_path search = {.count = 0};
+	struct python python;
+
+	for (size_t i = 0; stdlib_paths[i]; i++)
+		add_path(&search, stdlib_paths[i]);
+	find_package(&search);
+	survive_sigpipe();
+	if (load_python(&python))
+		run_embedded(&python, &search, argc, argv);
+	run_executed(&search, argc, argv);
+}
