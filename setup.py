@@ -33,7 +33,7 @@ from distutils.command.build_scripts import build_scripts  # isort: skip
 ROOT = Path(__file__).parent.resolve()
 CC = shlex.split(os.environ.get("CC", "gcc"))
 HEADERS = [Path(p) for p in glob("csrc/**/*.h", recursive=True)]
-CFFI_MODULES = ["pyrunc/host/shim_build.py", "pyrunc/host/seccomp_build.py"]
+CFFI_MODULES = ["pyrunc/host/shim_build.py:ffi", "pyrunc/host/seccomp_build.py:ffibuilder"]
 
 CFLAGS = [
     "-std=gnu11",
@@ -297,7 +297,7 @@ setup(
     packages=[str(p.parent).replace("/", ".") for p in sorted(Path("pyrunc").rglob("__init__.py"))],
     package_data={"": ["*.json", "py.typed"]},
     scripts=["csrc/launcher/launcher.c"],
-    cffi_modules=[f"{path}:ffi" for path in CFFI_MODULES if os.path.exists(path)],
+    cffi_modules=[m for m in CFFI_MODULES if os.path.exists(m.partition(":")[0])],
     cmdclass={
         "build_py": BuildPy,
         "build_ext": BuildExt,
