@@ -1,0 +1,206 @@
+"""The cgroup of one container: make it, move processes in, apply limits, signal, remove."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pyrunc.cgroups import tree
+from pyrunc.cgroups.files import failure, write_all, write_text
+from pyrunc.cgroups.plan import CgroupPlan
+from pyrunc.errors import CgroupError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+SIGKILL = 9
+
+# errno of what an unprivileged process may not do, or finds mounted read-only.
+_NOT_ALLOWED = (1, 13, 30)  # EPERM, EACCES, EROFS
+
+
+class Cgroup:
+    """The cgroup of one container.
+
+    `Cgroup(plan)` and `Cgroup.from_state(state)` give the class for the plan's driver and mode.
+
+    Attributes:
+        plan: what it was made from. `create` and `join` take those paths out of it that a
+            tolerant plan could not have, so `plan.to_state()` is worth keeping after them too.
+    """
+
+    def __new__(cls, plan: CgroupPlan) -> Cgroup:
+        if cls is not Cgroup:
+            return object.__new__(cls)
+        from pyrunc.cgroups.v1 import V1Cgroup
+
+        return object.__new__(V1Cgroup)
+
+    def __init__(self, plan: CgroupPlan) -> None:
+        self.plan = plan
+
+    @staticmethod
+    def from_state(state: dict[str, Any]) -> Cgroup:
+        """The cgroup that `CgroupPlan.to_state` described."""
+        return Cgroup(
+            CgroupPlan(
+                state["driver"],
+                state["mode"],
+                state["paths"],
+                [],
+                tolerant=state["tolerant"],
+            )
+        )
+
+    @property
+    def directory(self) -> str:
+        """The directory in which processes are looked for; "" if there is none."""
+        raise NotImplementedError
+
+    def exists(self) -> bool:
+        """Whether the cgroup is there."""
+        return bool(self.directory) and os.path.isdir(self.directory)
+
+    def create(self) -> None:
+        """Make the directories, as yet without a process.
+
+        Raises CgroupError, and then leaves nothing: a directory cannot be made, or it exists and
+        is in use or frozen, or an early value is refused.
+        """
+        made: list[str] = []
+        try:
+            for path in self.plan.directories:
+                self._make(path, made)
+            write_all(write for write in self.plan.writes if write.early)
+        except BaseException:
+            tree.undo(made)
+            raise
+
+    def _make(self, path: str, made: list[str]) -> None:
+        try:
+            fresh = tree.make(path, made)
+            if fresh:
+                self._prepare(path)
+        except OSError as error:
+            if not self._tolerate(path, error):
+                raise failure(f"make {path}", error, "/linux/cgroupsPath") from error
+            return
+        if not fresh:
+            tree.require_unused(path)
+
+    def _prepare(self, path: str) -> None:
+        """Bring a directory just made to where a process can join. Raises OSError."""
+
+    def _tolerate(self, path: str, error: OSError) -> bool:
+        """Give up a path for want of permission, if the plan allows that."""
+        if not (self.plan.tolerant and error.errno in _NOT_ALLOWED):
+            return False
+        for key in [key for key, value in self.plan.paths.items() if value == path]:
+            del self.plan.paths[key]
+        return True
+
+    def join(self, pid: int) -> None:
+        """Move a process, with all its threads, into the cgroup.
+
+        Raises CgroupError. A process that has already exited is one too.
+        """
+        for path in self.plan.directories:
+            try:
+                write_text(f"{path}/cgroup.procs", str(pid))
+            except OSError as error:
+                if not self._tolerate(path, error):
+                    raise failure(f"move process {pid} to {path}", error) from error
+
+    def apply(self) -> None:
+        """Write the values that are not early ones.
+
+        Raises CgroupError with the pointer of the value that was refused.
+        """
+        present = tuple(f"{path}/" for path in self.plan.paths.values())
+        writes = []
+        for write in self.plan.writes:
+            if write.early:
+                continue
+            if not write.path.startswith(present):
+                raise CgroupError(
+                    f"{write}: no permission to have a cgroup there (config.json: {write.pointer})",
+                    pointer=write.pointer,
+                )
+            writes.append(write)
+        write_all(writes)
+
+    def pids(self, recursive: bool = True) -> list[int]:
+        """The processes in the cgroup and those below it. Raises CgroupError."""
+        if not self.directory:
+            return []
+        try:
+            return tree.pids(self.directory, recursive=recursive)
+        except OSError as error:
+            raise failure(f"list the processes of {self.directory}", error) from error
+
+    def freeze(self) -> None:
+        """Stop all processes, and return when they have stopped. Raises CgroupError."""
+        raise NotImplementedError
+
+    def thaw(self) -> None:
+        """Let frozen processes go on. Raises CgroupError."""
+        raise NotImplementedError
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it is frozen, by itself or by a cgroup above it; False if it is gone."""
+        raise NotImplementedError
+
+    def kill(self, signal: int) -> None:
+        """Send a signal to each process in the cgroup and below. Raises CgroupError.
+
+        No process can get away by forking: the cgroup is frozen meanwhile. A frozen cgroup stays
+        so, except for SIGKILL, which only takes effect on a process that runs.
+        """
+        raise NotImplementedError
+
+    def destroy(self) -> None:
+        """Remove the directories and all cgroups below them; those above stay.
+
+        A cgroup that is gone is no error. One whose processes are exiting is waited for, up to
+        `tree.REMOVE_TIMEOUT` seconds.
+
+        Raises CgroupError: processes are in it still.
+        """
+        deadline = time.monotonic() + tree.REMOVE_TIMEOUT
+        first: CgroupError | None = None
+        for path in self.plan.directories:
+            try:
+                tree.remove(path, deadline)
+            except CgroupError as error:
+                first = first or error
+        if first is not None:
+            raise first
+
+    def open_dir_fd(self) -> int:
+        """Open the v2 directory, for clone3(CLONE_INTO_CGROUP).
+
+        A process started so need not be moved, which is slow: moving another process waits for
+        an RCU grace period. Beside v1 it serves the v2 hierarchy that is there; see
+        `self_join_files` for the others.
+
+        Returns a file descriptor, close-on-exec, that the caller closes; -1 if there is no v2
+        directory. Raises CgroupError.
+        """
+        path = self.plan.paths.get("")
+        if path is None:
+            return -1
+        try:
+            return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise failure(f"open {path}", error) from error
+
+    def self_join_files(self) -> list[str]:
+        """The files of v1 to which a process of one thread writes "0" to join the cgroup itself.
+
+        The kernel then need not hold off all forks and exits, so that nothing waits for an RCU
+        grace period as `join` does: some 10 ms on an idle machine.
+        """
+        v1 = dict.fromkeys(path for key, path in self.plan.paths.items() if key)
+        return [f"{path}/tasks" for path in v1]

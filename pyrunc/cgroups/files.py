@@ -1,0 +1,135 @@
+"""Files of the cgroup filesystems: read, write, and say what went wrong."""
+
+from __future__ import annotations
+
+import os
+
+from pyrunc.errors import CgroupError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class CgroupWrite:
+    """One value to be written to one file of a cgroup.
+
+    Attributes:
+        path: the file.
+        value: what is written, in one write(2), as cgroupfs wants it.
+        pointer: JSON pointer of what asked for it; None for what the runtime does on its own.
+        fallback: the file written instead where the kernel does not have `path`; "" for none.
+        optional: the kernel need not have the file.
+        early: to be written before the cgroup's first process joins.
+        hint: what to tell when the kernel refuses the value.
+    """
+
+    __slots__ = ("early", "fallback", "hint", "optional", "path", "pointer", "value")
+
+    def __init__(
+        self,
+        path: str,
+        value: str,
+        pointer: str | None,
+        *,
+        fallback: str = "",
+        optional: bool = False,
+        early: bool = False,
+        hint: str = "",
+    ) -> None:
+        self.path = path
+        self.value = value
+        self.pointer = pointer
+        self.fallback = fallback
+        self.optional = optional
+        self.early = early
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"write {self.value!r} to {self.path}"
+
+
+def read_text(path: str) -> str:
+    """The content of a file of cgroupfs. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(fd, 65536):
+            parts.append(part)
+    finally:
+        os.close(fd)
+    return b"".join(parts).decode()
+
+
+def read_or_empty(path: str) -> str:
+    """As `read_text`, with "" for what cannot be read."""
+    try:
+        return read_text(path)
+    except OSError:
+        return ""
+
+
+def write_text(path: str, value: str) -> None:
+    """Write a file of cgroupfs in one write(2). Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, value.encode())
+    finally:
+        os.close(fd)
+
+
+def failure(action: str, error: OSError, pointer: str | None = None, hint: str = "") -> CgroupError:
+    """A CgroupError for a failed system call."""
+    message = f"cgroup: {action}: {error.strerror}"
+    if hint:
+        message += f" ({hint})"
+    if pointer is not None:
+        message += f" (config.json: {pointer})"
+    return CgroupError(message, pointer=pointer, errno=error.errno or 0)
+
+
+def write_one(write: CgroupWrite) -> None:
+    """Perform one write. Raises OSError."""
+    try:
+        write_text(write.path, write.value)
+    except FileNotFoundError:
+        if write.fallback:
+            write_text(write.fallback, write.value)
+        elif not write.optional:
+            raise
+
+
+def write_all(writes: Iterable[CgroupWrite]) -> None:
+    """Perform writes in order.
+
+    The kernel holds some values against each other (memory against memory+swap, quota against
+    period), so what it calls invalid is tried once more after the others.
+
+    Raises CgroupError.
+    """
+    postponed = []
+    for write in writes:
+        try:
+            write_one(write)
+        except OSError as error:
+            if error.errno != 22:  # EINVAL
+                raise explain(write, error) from error
+            postponed.append(write)
+    for write in postponed:
+        try:
+            write_one(write)
+        except OSError as error:
+            raise explain(write, error) from error
+
+
+def explain(write: CgroupWrite, error: OSError) -> CgroupError:
+    """The CgroupError for a failed write, with what the kernel leaves unsaid."""
+    hint = write.hint
+    directory, _, name = write.path.rpartition("/")
+    if error.errno == 2 and os.path.isdir(directory):  # ENOENT
+        hint = "this kernel does not have it"
+    elif error.errno == 16 and name == "memory.limit_in_bytes":  # EBUSY
+        usage = read_or_empty(f"{directory}/memory.usage_in_bytes").strip()
+        peak = read_or_empty(f"{directory}/memory.max_usage_in_bytes").strip()
+        hint = f"more is in use: {usage} bytes now, {peak} at most so far"
+    return failure(str(write), error, write.pointer, hint)

@@ -1,0 +1,128 @@
+"""cgroup v1, alone or beside a v2 hierarchy without controllers."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pyrunc.cgroups import tree
+from pyrunc.cgroups.cgroup import SIGKILL, Cgroup
+from pyrunc.cgroups.files import failure, read_text, write_text
+from pyrunc.errors import CgroupError
+
+FREEZE_TIMEOUT = 10.0  # seconds
+
+
+class V1Cgroup(Cgroup):
+    """A container's directories in the v1 hierarchies."""
+
+    @property
+    def directory(self) -> str:
+        paths = self.plan.paths
+        for key in ("freezer", "devices", "pids"):
+            if key in paths:
+                return paths[key]
+        return next(iter(paths.values()), "")
+
+    def _prepare(self, path: str) -> None:
+        if path == self.plan.paths.get("cpuset"):
+            given = {write.path for write in self.plan.writes if write.early}
+            inherit_cpuset(path, given)
+
+    def _make(self, path: str, made: list[str]) -> None:
+        super()._make(path, made)
+        if path == self.plan.paths.get("freezer") and path not in made and self.frozen:
+            raise CgroupError(
+                f"cgroup {path} is frozen (config.json: /linux/cgroupsPath)",
+                pointer="/linux/cgroupsPath",
+            )
+
+    def _freezer(self) -> str:
+        path = self.plan.paths.get("freezer")
+        if path is None:
+            raise CgroupError("cannot freeze: the container has no freezer cgroup")
+        return f"{path}/freezer.state"
+
+    def freeze(self) -> None:
+        file = self._freezer()
+        deadline = time.monotonic() + FREEZE_TIMEOUT
+        delay = 0.0001
+        attempt = 0
+        try:
+            while time.monotonic() < deadline:
+                # Written again each time: the kernel goes on from FREEZING only when asked.
+                write_text(file, "FROZEN")
+                if read_text(file).startswith("FROZEN"):
+                    return
+                attempt += 1
+                if attempt % 16 == 0:
+                    # A process may wait unfreezably for one that is frozen (vfork).
+                    write_text(file, "THAWED")
+                time.sleep(delay)
+                delay = min(2 * delay, 0.02)
+            write_text(file, "THAWED")
+        except OSError as error:
+            raise failure(f"freeze {os.path.dirname(file)}", error) from error
+        raise CgroupError(
+            f"cgroup: freeze {os.path.dirname(file)}: not all processes stopped within "
+            f"{FREEZE_TIMEOUT:g} s"
+        )
+
+    def thaw(self) -> None:
+        file = self._freezer()
+        try:
+            write_text(file, "THAWED")
+        except OSError as error:
+            raise failure(f"thaw {os.path.dirname(file)}", error) from error
+
+    @property
+    def frozen(self) -> bool:
+        path = self.plan.paths.get("freezer")
+        if path is None:
+            return False
+        try:
+            return not read_text(f"{path}/freezer.state").startswith("THAWED")
+        except OSError:
+            return False
+
+    def kill(self, signal: int) -> None:
+        from pyrunc.cgroups.signals import signal_all
+
+        unified = self.plan.paths.get("")
+        if signal == SIGKILL and unified is not None:
+            try:
+                write_text(f"{unified}/cgroup.kill", "1")
+                killed = set(tree.pids(unified, recursive=True))
+            except OSError:  # it is gone
+                killed = set()
+            if killed.issuperset(self.pids()):
+                if self.frozen:
+                    self.thaw()
+                return
+        if "freezer" not in self.plan.paths:
+            signal_all(self.pids, signal)
+            return
+        was_frozen = self.frozen
+        self.freeze()
+        try:
+            signal_all(self.pids, signal, frozen=True)
+        finally:
+            if signal == SIGKILL or not was_frozen:
+                self.thaw()
+
+
+def inherit_cpuset(path: str, given: set[str]) -> None:
+    """Fill an empty cpuset from its parent's, which may be empty as well.
+
+    Until it has CPUs and memory nodes no process can join. `given` are the files that are going to
+    be written from the config. Raises OSError.
+    """
+    parent = os.path.dirname(path)
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        if f"{path}/{name}" in given:
+            continue
+        value = read_text(f"{parent}/{name}").strip()
+        if not value:
+            inherit_cpuset(parent, set())
+            value = read_text(f"{parent}/{name}").strip()
+        write_text(f"{path}/{name}", value)

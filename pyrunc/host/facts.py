@@ -1,0 +1,242 @@
+"""Facts about this host, each found out when first asked for.
+
+`HostFacts` is the only input besides the bundle and the command line that the compilers have, so
+a test gives the facts it wants and needs no such host.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CGROUP_ROOT = "/sys/fs/cgroup"
+
+# capabilities(7), in the order of their numbers.
+_NAMES = (
+    "CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_FSETID CAP_KILL CAP_SETGID "
+    "CAP_SETUID CAP_SETPCAP CAP_LINUX_IMMUTABLE CAP_NET_BIND_SERVICE CAP_NET_BROADCAST "
+    "CAP_NET_ADMIN CAP_NET_RAW CAP_IPC_LOCK CAP_IPC_OWNER CAP_SYS_MODULE CAP_SYS_RAWIO "
+    "CAP_SYS_CHROOT CAP_SYS_PTRACE CAP_SYS_PACCT CAP_SYS_ADMIN CAP_SYS_BOOT CAP_SYS_NICE "
+    "CAP_SYS_RESOURCE CAP_SYS_TIME CAP_SYS_TTY_CONFIG CAP_MKNOD CAP_LEASE CAP_AUDIT_WRITE "
+    "CAP_AUDIT_CONTROL CAP_SETFCAP CAP_MAC_OVERRIDE CAP_MAC_ADMIN CAP_SYSLOG CAP_WAKE_ALARM "
+    "CAP_BLOCK_SUSPEND CAP_AUDIT_READ CAP_PERFMON CAP_BPF CAP_CHECKPOINT_RESTORE"
+)
+CAPABILITIES = tuple(_NAMES.split())
+
+
+class HostFacts:
+    """What the compilers may know of the host.
+
+    A fact is computed at first use and kept. A keyword argument sets it beforehand, as in
+    `HostFacts(cgroup_mode="v2", euid=1000)`.
+
+    Attributes:
+        kernel: (major, minor) of the running kernel.
+        euid: effective user id of this process.
+        egid: effective group id of this process.
+        capabilities: names of this process's effective capabilities.
+        user_namespace: this process is in a user namespace other than the initial one.
+        apparmor: AppArmor is enabled.
+        selinux: SELinux is enabled.
+        cgroup_mode: "v2"; "v1"; "hybrid", which is v1 beside a v2 hierarchy; or "none".
+        cgroup_mounts: mount point of each v1 controller or named hierarchy ("name=systemd"), and
+            under "" that of v2. Controllers mounted together have the same one.
+        cgroup_own: this process's cgroup in each of these, as a path below the mount point.
+    """
+
+    kernel: tuple[int, int]
+    euid: int
+    egid: int
+    capabilities: frozenset[str]
+    user_namespace: bool
+    apparmor: bool
+    selinux: bool
+    cgroup_mode: str
+    cgroup_mounts: dict[str, str]
+    cgroup_own: dict[str, str]
+
+    def __init__(self, **known: object) -> None:
+        for name in known:
+            if name not in _COMPUTE:
+                raise TypeError(f"HostFacts has no fact {name!r}")
+        self.__dict__.update(known)
+
+    if not TYPE_CHECKING:  # a type checker must keep to the declared names
+
+        def __getattr__(self, name: str) -> object:
+            compute = _COMPUTE.get(name)
+            if compute is None:
+                raise AttributeError(name)
+            value = compute(self)
+            self.__dict__[name] = value
+            return value
+
+
+def read_bytes(path: str) -> bytes:
+    """The whole of a small file of procfs, sysfs or cgroupfs. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(fd, 65536):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(fd)
+
+
+def _kernel(_: HostFacts) -> tuple[int, int]:
+    major, minor = os.uname().release.split(".")[:2]
+    digits = ""
+    for char in minor:
+        if not char.isdigit():
+            break
+        digits += char
+    return int(major), int(digits or "0")
+
+
+def _capabilities(_: HostFacts) -> frozenset[str]:
+    status = read_bytes("/proc/thread-self/status")
+    start = status.index(b"CapEff:") + len(b"CapEff:")
+    bits = int(status[start : status.index(b"\n", start)], 16)
+    return frozenset(name for number, name in enumerate(CAPABILITIES) if bits >> number & 1)
+
+
+def _user_namespace(_: HostFacts) -> bool:
+    try:
+        return read_bytes("/proc/self/uid_map").split() != [b"0", b"0", b"4294967295"]
+    except FileNotFoundError:  # a kernel without user namespaces
+        return False
+
+
+def _apparmor(_: HostFacts) -> bool:
+    try:
+        return read_bytes("/sys/module/apparmor/parameters/enabled").startswith(b"Y")
+    except OSError:
+        return False
+
+
+def _selinux(_: HostFacts) -> bool:
+    return os.path.exists("/sys/fs/selinux/enforce")
+
+
+def _cgroup_mode(facts: HostFacts) -> str:
+    if os.path.exists(CGROUP_ROOT + "/cgroup.controllers"):
+        return "v2"
+    mounts = facts.cgroup_mounts
+    if "" not in mounts:
+        return "v1" if mounts else "none"
+    return "hybrid" if len(mounts) > 1 else "v2"
+
+
+def _cgroup_mounts(facts: HostFacts) -> dict[str, str]:
+    return _find_cgroups(facts)[0]
+
+
+def _cgroup_own(facts: HostFacts) -> dict[str, str]:
+    return _find_cgroups(facts)[1]
+
+
+def _find_cgroups(facts: HostFacts) -> tuple[dict[str, str], dict[str, str]]:
+    known = facts.__dict__
+    try:
+        own = parse_proc_cgroup(read_bytes("/proc/self/cgroup").decode(errors="surrogateescape"))
+    except FileNotFoundError:  # a kernel without cgroups
+        own = {}
+    mode = known.get("cgroup_mode")
+    if mode == "v2" or (mode is None and os.path.exists(CGROUP_ROOT + "/cgroup.controllers")):
+        found = {"": CGROUP_ROOT}, {"": own.get("", "/")}
+    else:
+        conventional = _conventional_mounts(own)
+        if conventional is not None:
+            found = conventional, own
+        else:
+            text = read_bytes("/proc/self/mountinfo").decode(errors="surrogateescape")
+            found = parse_mountinfo(text, own)
+    known.setdefault("cgroup_mounts", found[0])
+    known.setdefault("cgroup_own", found[1])
+    return found
+
+
+def parse_proc_cgroup(text: str) -> dict[str, str]:
+    """The hierarchies of /proc/PID/cgroup (cgroups(7)): each controller's path, "" being v2."""
+    own = {}
+    for line in text.splitlines():
+        _, controllers, path = line.split(":", 2)
+        for controller in controllers.split(","):
+            own[controller] = path
+    return own
+
+
+def _conventional_mounts(own: dict[str, str]) -> dict[str, str] | None:
+    """The mount points if they are where systemd, and everyone since, puts them; or None.
+
+    A few stat(2) instead of reading mountinfo, which is as long as the host has mounts. Our own
+    cgroup is looked for below each: where only a part of the hierarchy is mounted, it is missing.
+    """
+    mounts = {}
+    for controller, path in own.items():
+        name = {"": "unified", "name=systemd": "systemd"}.get(controller, controller)
+        mount = f"{CGROUP_ROOT}/{name}"
+        if os.path.exists(f"{mount}{path}/cgroup.procs"):
+            mounts[controller] = mount
+        elif controller:  # that of v2 need not be mounted beside v1
+            return None
+    return mounts if len(mounts) > 1 else None
+
+
+def parse_mountinfo(text: str, own: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Mount points of the hierarchies in `own` by mountinfo (proc(5)), and `own` below them.
+
+    The first mount that has our own cgroup in it counts, otherwise the first one. Beside v1, a v2
+    hierarchy counts only where systemd mounts it, as "unified".
+    """
+    mounts: dict[str, str] = {}
+    below: dict[str, str] = {}
+    inside: set[str] = set()
+    for line in text.splitlines():
+        head, separator, tail = line.partition(" - ")
+        if not separator or not tail.startswith("cgroup"):
+            continue
+        kind, _, options = tail.split(" ", 2)
+        _, _, _, root, mount = head.split(" ", 5)[:5]
+        root, mount = _unescape(root), _unescape(mount)
+        names = [""] if kind == "cgroup2" else options.split(",")
+        for name in names:
+            if name not in own or name in inside:
+                continue
+            contained = root == "/" or (own[name] + "/").startswith(root + "/")
+            if contained:
+                inside.add(name)
+            elif name in mounts:
+                continue
+            mounts[name] = mount
+            below[name] = (own[name] if root == "/" else own[name][len(root) :]) or "/"
+            if not contained:
+                below[name] = "/"
+    if len(mounts) > 1 and "" in mounts and not mounts[""].endswith("/unified"):
+        del mounts[""], below[""]
+    return mounts, below
+
+
+def _unescape(field: str) -> str:
+    """Decode the \\ooo that mountinfo has in place of blank, tab, newline and backslash."""
+    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        field = field.replace(code, char)
+    return field
+
+
+_COMPUTE: dict[str, Callable[[HostFacts], object]] = {
+    "kernel": _kernel,
+    "euid": lambda _: os.geteuid(),
+    "egid": lambda _: os.getegid(),
+    "capabilities": _capabilities,
+    "user_namespace": _user_namespace,
+    "apparmor": _apparmor,
+    "selinux": _selinux,
+    "cgroup_mode": _cgroup_mode,
+    "cgroup_mounts": _cgroup_mounts,
+    "cgroup_own": _cgroup_own,
+}
