@@ -47,17 +47,38 @@ def resolve_arch(name: bytes) -> int | None:
     return lib.seccomp_arch_resolve_name(name) or None
 
 
-def resolve_syscall(name: str, arch: int | None = None) -> int | None:
-    """Number of a system call on `arch` (default: this machine), None where the name is unknown.
+def resolve_syscall(name: str) -> int | None:
+    """Number of a system call on this machine, None where the name is unknown.
 
-    A negative number is libseccomp's stand-in for a call that exists on other architectures only;
-    it is valid for Filter.add_rule().
+    A negative number is libseccomp's stand-in for a call that has no number of its own here, such
+    as one of other architectures; it is valid for Filter.add_rule().
     """
-    raw = os.fsencode(name)
-    if arch is None:
-        number = lib.seccomp_syscall_resolve_name(raw)
-    else:
-        number = lib.seccomp_syscall_resolve_name_arch(arch, raw)
+    return _known(lib.seccomp_syscall_resolve_name(os.fsencode(name)))
+
+
+def resolve_syscall_on(arch: int, name: str) -> int | None:
+    """The same on `arch` (SCMP_ARCH_*)."""
+    return _known(lib.seccomp_syscall_resolve_name_arch(arch, os.fsencode(name)))
+
+
+def resolve_multiplexer(arch: int, name: str) -> int | None:
+    """Number of the call through which `name` is made on `arch`: of socketcall(2) or ipc(2) where
+    that has `name` as one of its operations, otherwise of `name` itself."""
+    return _known(lib.seccomp_syscall_resolve_name_rewrite(arch, os.fsencode(name)))
+
+
+def syscall_name(arch: int, number: int) -> str | None:
+    """Name of the system call `number` on `arch`, None where libseccomp knows none."""
+    name = lib.seccomp_syscall_resolve_num_arch(arch, number)
+    if not name:
+        return None
+    try:
+        return ffi.string(name).decode()
+    finally:
+        lib.free(name)
+
+
+def _known(number: int) -> int | None:
     return None if number == lib.PYRUNC_NR_ERROR else number
 
 

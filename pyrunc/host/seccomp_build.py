@@ -32,6 +32,9 @@ uint32_t seccomp_arch_native(void);
 uint32_t seccomp_arch_resolve_name(const char *arch_name);
 int seccomp_syscall_resolve_name(const char *name);
 int seccomp_syscall_resolve_name_arch(uint32_t arch_token, const char *name);
+int seccomp_syscall_resolve_name_rewrite(uint32_t arch_token, const char *name);
+char *seccomp_syscall_resolve_num_arch(uint32_t arch_token, int num);
+void free(void *memory);
 
 scmp_filter_ctx seccomp_init(uint32_t def_action);
 void seccomp_release(scmp_filter_ctx ctx);
@@ -51,6 +54,7 @@ SOURCE = r"""
 #include <linux/seccomp.h>
 #include <seccomp.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 

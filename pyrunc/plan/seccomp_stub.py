@@ -41,20 +41,39 @@ _NUMBER, _ARCH = 0, 4
 _RET_ENOSYS = 0x00050000 | 38
 _X32_BIT = 1 << 30
 
+# From a multiplexer, which is old, to beyond the newest call of its table.
+_TABLE_SIZE = 512
+
 _Instruction = tuple[int, int, int, int]
 
 
-def greatest_numbers(names: Iterable[str], archs: Iterable[int]) -> dict[int, int]:
-    """For each of `archs` (SCMP_ARCH_*) the greatest number that one of the calls `names` has
-    there.
+def greatest_numbers(names: set[str], archs: Iterable[int]) -> dict[int, int]:
+    """For each of `archs` (SCMP_ARCH_*) the greatest number that one of the calls `names` has.
 
     Architectures on which none of them exists are left out.
     """
-    greatest = {}
+    numbers = {}
     for arch in archs:
-        number = max((libseccomp.resolve_syscall(name, arch) or 0 for name in names), default=0)
-        if number > 0:
-            greatest[arch] = number
+        greatest = _greatest_number(names, arch)
+        if greatest > 0:
+            numbers[arch] = greatest
+    return numbers
+
+
+def _greatest_number(names: set[str], arch: int) -> int:
+    greatest = multiplexer = 0
+    for name in names:
+        number = libseccomp.resolve_syscall_on(arch, name) or 0
+        if number < 0:
+            number = libseccomp.resolve_multiplexer(arch, name) or 0
+            multiplexer = max(multiplexer, number)
+        greatest = max(greatest, number)
+    if multiplexer > 0:
+        # Operations of socketcall(2) and ipc(2) were given numbers of their own later, which
+        # libseccomp puts into the filter too, but tells only when asked for the name of a number.
+        for number in range(greatest + 1, multiplexer + _TABLE_SIZE):
+            if libseccomp.syscall_name(arch, number) in names:
+                greatest = number
     return greatest
 
 
@@ -82,7 +101,7 @@ def enosys_stub(greatest: dict[int, int]) -> bytes:
         test = (_IF_BITS, len(plain) if wide else len(plain) - 1, 0, _X32_BIT)
         sections.append((x86_64, [test, *plain, *wide]))
 
-    return _assemble(sections)
+    return _assemble(sections) if sections else b""
 
 
 def _newer_than(number: int) -> list[_Instruction]:
