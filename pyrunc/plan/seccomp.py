@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from pyrunc import __version__
+from pyrunc import __version__, log
 from pyrunc.plan.seccomp_cache import Cache, sha256
 
 TYPE_CHECKING = False
@@ -56,15 +56,23 @@ def compile_filter(seccomp: dict[str, Any], *, cache_dir: str | None) -> Seccomp
     """
     cache = Cache.open(cache_dir) if cache_dir is not None else None
     if cache is None:
-        return _build(seccomp)[0]
-    with cache:
-        key = _key(seccomp)
-        stored = cache.get(key)
-        if stored is not None:
-            return SeccompFilter(*stored)
-        filter_, library = _build(seccomp)
-        cache.put(key, filter_.program, filter_.flags, filter_.skipped, library)
-        return filter_
+        filter_, _ = _build(seccomp)
+    else:
+        with cache:
+            filter_ = _cached(seccomp, cache)
+    for name in filter_.skipped:
+        log.debug(f"seccomp: libseccomp does not know the system call {name!r}; skipped")
+    return filter_
+
+
+def _cached(seccomp: dict[str, Any], cache: Cache) -> SeccompFilter:
+    key = _key(seccomp)
+    stored = cache.get(key)
+    if stored is not None:
+        return SeccompFilter(*stored)
+    filter_, library = _build(seccomp)
+    cache.put(key, filter_.program, filter_.flags, filter_.skipped, library)
+    return filter_
 
 
 def _build(seccomp: dict[str, Any]) -> tuple[SeccompFilter, str]:

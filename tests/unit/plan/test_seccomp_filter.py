@@ -113,13 +113,16 @@ def test_rule_with_the_default_action_is_redundant() -> None:
     assert decide(profile, Call(X86_64, READ)) == [ALLOW]
 
 
-def test_unknown_system_calls_are_skipped_and_told() -> None:
+def test_unknown_system_calls_are_skipped_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("pyrunc.log.debug", told.append)
     profile = {
         "defaultAction": "SCMP_ACT_ERRNO",
         "syscalls": [rule("read", "call_of_2040"), rule("another", action="SCMP_ACT_KILL")],
     }
     filter_ = compile_filter(profile, cache_dir=None)
     assert filter_.skipped == ("call_of_2040", "another")
+    assert ["call_of_2040" in told[0], "another" in told[1]] == [True, True]
     assert decide(profile, Call(X86_64, READ)) == [ALLOW]
 
 
