@@ -44,6 +44,13 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return result
 
 
+def _object_without_nulls(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    result = _object(pairs)
+    if None in result.values():
+        return {name: value for name, value in result.items() if value is not None}
+    return result
+
+
 def _constant(word: str) -> NoReturn:
     raise _NotANumber(word)
 
@@ -59,16 +66,21 @@ class _Context:
     parse_constant = staticmethod(_constant)
 
 
+class _ContextWithoutNulls(_Context):
+    object_pairs_hook = staticmethod(_object_without_nulls)
+
+
 _context: Any = _Context
-_scan = _json.make_scanner(_context)
+_context_without_nulls: Any = _ContextWithoutNulls
 
 
-def loads(data: bytes, source: str) -> object:
+def loads(data: bytes, source: str, nulls: bool = True) -> object:
     """Return the value that the JSON text `data` stands for.
 
     Args:
         data: the whole document.
         source: what the document is called in errors, as a rule its path.
+        nulls: False to leave out the members of objects whose value is null.
 
     Raises:
         BundleError: not UTF-8, not JSON, a name twice in one object, or nested too deeply. The
@@ -78,11 +90,12 @@ def loads(data: bytes, source: str) -> object:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise BundleError(f"{source}: not JSON: {_encoding(data, error.start)}") from None
+    scan = _json.make_scanner(_context if nulls else _context_without_nulls)
     try:
         start = 0
         while text[start : start + 1] and text[start] in _BLANK:
             start += 1
-        value, end = _scan(text, start)
+        value, end = scan(text, start)
     except RecursionError:
         raise BundleError(f"{source}: nested too deeply") from None
     except (StopIteration, ValueError, _DuplicateName, _NotANumber) as error:

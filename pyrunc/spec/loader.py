@@ -1,4 +1,11 @@
-"""Reads a bundle: config.json, checked in full, and the root filesystem that it names."""
+"""Reads a bundle: config.json, checked in full, and the root filesystem that it names.
+
+The documents are read as Go's decoder would, whose users write them, where it matters: a member
+that is null counts as absent; unknown members are accepted; numbers must fit the integers that they
+are read into, and have no fraction or exponent. Unlike Go: names are matched exactly (Go takes
+`CWD` for `cwd`), a name may not occur twice, and what is not UTF-8, or is half of a surrogate pair,
+is an error rather than replaced.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +15,20 @@ import stat
 
 from pyrunc.errors import BundleError, ConfigError, Violation
 from pyrunc.spec.json import loads
+from pyrunc.spec.rules import broken, broken_process
+from pyrunc.spec.texts import may_have_bad_text, text_violations
+
+try:
+    from pyrunc.spec._check import valid as _valid
+    from pyrunc.spec._check import valid_process as _valid_process
+except ModuleNotFoundError:  # a source tree that was not built: the talkative check does it all
+
+    def _valid(v0: object) -> bool:
+        return False
+
+    def _valid_process(v0: object) -> bool:
+        return False
+
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,32 +55,34 @@ class Bundle:
         self.rootfs = rootfs
 
 
-def read_document(path: str) -> object:
-    """Return the JSON document in the file at `path`.
+def read_file(path: str) -> bytes:
+    """Return what is in the file at `path`.
 
     Raises:
-        BundleError: there is no such file, it is no regular file, it is too large, or it is not
-            JSON.
+        BundleError: there is no such file, it is no regular file, or it is too large.
     """
     try:
         # O_NONBLOCK, since opening a fifo would otherwise wait for a writer.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
-        raise BundleError(f"{path}: {_reason(error)}", errno=error.errno or 0) from None
+        raise _unreadable(path, error) from None
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise BundleError(f"{path}: it is {_kind(status.st_mode)}, not a regular file")
         data = b""
-        while chunk := os.read(fd, max(status.st_size - len(data), 0) + 1):
+        size = status.st_size
+        # One byte more than expected, to meet the end of the file in the same call.
+        while size <= MAX_SIZE and (chunk := os.read(fd, max(size - len(data) + 1, 4096))):
             data += chunk
-            if len(data) > MAX_SIZE:
-                raise BundleError(f"{path}: larger than {MAX_SIZE >> 20} MiB")
+            size = max(size, len(data))
+        if size > MAX_SIZE:
+            raise BundleError(f"{path}: larger than {MAX_SIZE >> 20} MiB")
     except OSError as error:
-        raise BundleError(f"{path}: {_reason(error)}", errno=error.errno or 0) from None
+        raise _unreadable(path, error) from None
     finally:
         os.close(fd)
-    return loads(data, path)
+    return data
 
 
 def load_bundle(path: str, config_file: str | None = None) -> Bundle:
@@ -75,13 +98,11 @@ def load_bundle(path: str, config_file: str | None = None) -> Bundle:
     """
     path = os.path.abspath(path)
     source = config_file or os.path.join(path, "config.json")
-    config = read_document(source)
-    if not isinstance(config, dict):
-        raise ConfigError(source, [Violation("", "expected an object")])
-    root = config.get("root")
-    if not isinstance(root, dict) or not isinstance(root.get("path"), str):
-        raise ConfigError(source, [Violation("/root", "required: the root filesystem's path")])
-    return Bundle(path, config, _rootfs(path, root["path"], source))
+    data = read_file(source)
+    config: Any = loads(data, source, nulls=False)
+    if not (_valid(config) and _sound(data, config) and not broken(config)):
+        _explain(config, "config", source)
+    return Bundle(path, config, _rootfs(path, config["root"]["path"], source))
 
 
 def load_process(path: str) -> dict[str, Any]:
@@ -91,11 +112,9 @@ def load_process(path: str) -> dict[str, Any]:
         BundleError: it cannot be read.
         ConfigError: it was read and is wrong.
     """
-    process = read_document(path)
-    if not isinstance(process, dict):
-        raise ConfigError(path, [Violation("", "expected an object")])
+    process: Any = loads(read_file(path), path, nulls=False)
     check_process(process, path)
-    return process
+    return process  # type: ignore[no-any-return]
 
 
 def check_process(process: dict[str, Any], source: str) -> None:
@@ -104,8 +123,29 @@ def check_process(process: dict[str, Any], source: str) -> None:
     Raises:
         ConfigError: it is wrong; `source` is what the error calls it.
     """
-    if not isinstance(process.get("cwd"), str):
-        raise ConfigError(source, [Violation("/cwd", "required")])
+    if not (
+        _valid_process(process) and not text_violations(process) and not broken_process(process)
+    ):
+        _explain(process, "process", source)
+
+
+def _explain(document: object, schema: str, source: str) -> None:
+    """Raise the error for a document that the hot checks refused.
+
+    When the talkative check finds nothing, it is believed: it reads the schema itself.
+    """
+    try:
+        from pyrunc.spec.validate import violations
+
+        found = violations(document, schema)
+    except ModuleNotFoundError as error:
+        found = [Violation("", f"it breaks the specification (to see where, install {error.name})")]
+    if found:
+        raise ConfigError(source, found)
+
+
+def _sound(data: bytes, document: object) -> bool:
+    return not (may_have_bad_text(data) and text_violations(document))
 
 
 def _rootfs(bundle: str, root: str, source: str) -> str:
@@ -139,6 +179,10 @@ _KINDS = {
 
 def _kind(mode: int) -> str:
     return _KINDS.get(stat.S_IFMT(mode), "a special file")
+
+
+def _unreadable(path: str, error: OSError) -> BundleError:
+    return BundleError(f"{path}: {_reason(error)}", errno=error.errno or 0)
 
 
 def _reason(error: OSError) -> str:

@@ -1,0 +1,166 @@
+"""Says what is wrong with a document: every violation, with its JSON pointer, in plain sentences.
+
+This is the slow and talkative check. It is used when the hot check (`pyrunc.spec._check`) has
+refused a document, and by `pyrunc validate`.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+
+from pyrunc.errors import Violation
+from pyrunc.spec import rules, schema
+from pyrunc.spec.texts import text_violations
+from pyrunc.spec.words import escape, quoted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from jsonschema.exceptions import ValidationError
+
+
+def violations(document: object, schema: str = "config") -> list[Violation]:
+    """Return all that is wrong with a document; an empty list when nothing is.
+
+    Args:
+        document: the JSON value. A member whose value is null counts as absent, as in Go.
+        schema: which document it is: "config", "state", "features" or "process".
+    """
+    document = without_nulls(document)
+    found, damaged = _check(document, schema)
+    if schema not in ("config", "process") or not isinstance(document, dict):
+        return found
+    found += text_violations(document)
+    for path in damaged:
+        document = _without(document, path)
+    if not isinstance(document, dict):
+        return found
+    lost = [_pointer(path) for path in damaged]
+    broken = rules.broken(document, lost) if schema == "config" else rules.broken_process(document)
+    # What a rule misses may be there, and be what was taken out.
+    return found + [v for v in broken if not any(_within(pointer, v.pointer) for pointer in lost)]
+
+
+def schema_violations(document: object, schema: str = "config") -> list[Violation]:
+    """Return what the schema alone finds wrong with a document."""
+    return _check(without_nulls(document), schema)[0]
+
+
+def without_nulls(value: object) -> object:
+    """Return a copy of a JSON value without the members whose value is null."""
+    if isinstance(value, dict):
+        return {name: without_nulls(item) for name, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value]
+    return value
+
+
+Path = tuple["str | int", ...]
+
+
+def _check(document: object, name: str) -> tuple[list[Violation], list[Path]]:
+    """Return what the schema finds, and the paths of what must be taken out to follow it."""
+    found: dict[Violation, None] = {}
+    damaged: dict[Path, None] = {}
+    for error in _validator(name).iter_errors(document):
+        path: Path = tuple(error.absolute_path)
+        pointer = _pointer(path)
+        for violation in _worded(error, pointer):
+            found[violation] = None
+        damaged[path] = None
+    return list(found), list(damaged)
+
+
+@functools.cache
+def _validator(name: str) -> Any:
+    import jsonschema
+
+    extend: Any = jsonschema.validators.extend
+    return extend(jsonschema.Draft4Validator, {"pattern": _match_pattern})(schema.load(name))
+
+
+def _match_pattern(validator: Any, pattern: str, text: object, _: Any) -> Iterator[ValidationError]:
+    from jsonschema.exceptions import ValidationError
+
+    # `$` of JSON Schema is the very end; that of Python also stands before a final newline.
+    if isinstance(text, str) and not re.search(pattern.replace("$", r"\Z"), text):
+        yield ValidationError("does not match")
+
+
+def _pointer(path: Path) -> str:
+    return "".join(f"/{escape(str(part))}" for part in path)
+
+
+def _within(pointer: str, outer: str) -> bool:
+    return pointer == outer or pointer.startswith(outer + "/")
+
+
+def _worded(error: ValidationError, pointer: str) -> Iterator[Violation]:
+    instance: Any = error.instance
+    if error.validator == "required":
+        required: Any = error.validator_value
+        for name in required:
+            if name not in instance:
+                yield Violation(f"{pointer}/{escape(name)}", "required, and missing")
+    elif error.validator == "minItems":
+        yield Violation(pointer, f"expected at least {_counted(error.validator_value, 'entry')}")
+    else:
+        yield Violation(pointer, f"expected {_expected(error.schema)}, not {_shown(instance)}")
+
+
+def _counted(number: object, noun: str) -> str:
+    return f"one {noun}" if number == 1 else f"{number} of them"
+
+
+_NOUNS = {
+    "object": "an object",
+    "array": "an array",
+    "string": "a string",
+    "boolean": "true or false",
+    "integer": "an integer",
+}
+
+
+def _expected(node: Any) -> str:
+    if "enum" in node:
+        return "one of " + ", ".join(json.dumps(value) for value in node["enum"])
+    if "pattern" in node or ("maximum" in node and "description" in node):
+        return str(node["description"])
+    noun = _NOUNS[node["type"]]
+    if "maximum" in node:
+        return f"{noun} from {node['minimum']} to {node['maximum']}"
+    if "minimum" in node:
+        return f"{noun} from {node['minimum']}"
+    return noun
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return _NOUNS["object"]
+    if isinstance(value, list):
+        return _NOUNS["array"]
+    if isinstance(value, str):
+        return quoted(value)
+    text = json.dumps(value)
+    return text if len(text) < 40 else "a number of " + _counted(len(text), "digit")
+
+
+def _without(document: object, path: Path) -> Any:
+    """Take the value at `path` out: a member is removed, an entry of an array becomes None."""
+    if not path:
+        return None
+    parent: Any = document
+    for part in path[:-1]:
+        try:
+            parent = parent[part]
+        except (KeyError, IndexError, TypeError):
+            return document  # it went with what it was in
+    if isinstance(parent, list):
+        parent[int(path[-1])] = None
+    elif isinstance(parent, dict):
+        parent.pop(path[-1], None)
+    return document
