@@ -1,6 +1,6 @@
 """Writes the hot check: the schema as straight-line Python that imports nothing.
 
-`python -m pyrunc.spec.codegen OUTPUT` writes `_check.py` with `valid(config)` and
+`python -m pyrunc.spec.codegen [OUTPUT]` writes `_check.py` with `valid(config)` and
 `valid_process(process)`. They say whether a document follows the schema and nothing else;
 `pyrunc.spec.validate` says what is wrong when one does not. Of JSON Schema the generator knows what
 our files use, and refuses the rest.
@@ -241,10 +241,11 @@ def generate() -> str:
 
 
 def main() -> None:
-    """Write the module to the path that the command line names."""
-    if len(sys.argv) != 2:
-        raise SystemExit("usage: python -m pyrunc.spec.codegen OUTPUT")
-    Path(sys.argv[1]).write_text(generate(), "utf-8")
+    """Write the module, to the path that the command line names or beside this file."""
+    if len(sys.argv) > 2:
+        raise SystemExit("usage: python -m pyrunc.spec.codegen [OUTPUT]")
+    output = Path(sys.argv[1]) if len(sys.argv) == 2 else Path(__file__).with_name("_check.py")
+    output.write_text(generate(), "utf-8")
 
 
 if __name__ == "__main__":
