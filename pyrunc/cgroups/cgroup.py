@@ -6,13 +6,16 @@ import os
 import time
 
 from pyrunc.cgroups import tree
-from pyrunc.cgroups.files import failure, write_all, write_text
+from pyrunc.cgroups.files import failure, refuse, write_all, write_text
 from pyrunc.cgroups.plan import CgroupPlan
 from pyrunc.errors import CgroupError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from pyrunc.cgroups.oom import OomEvents
+    from pyrunc.host.facts import HostFacts
 
 SIGKILL = 9
 
@@ -123,10 +126,8 @@ class Cgroup:
             if write.early:
                 continue
             if not write.path.startswith(present):
-                raise CgroupError(
-                    f"{write}: no permission to have a cgroup there (config.json: {write.pointer})",
-                    pointer=write.pointer,
-                )
+                message = f"{write}: no permission to have a cgroup there"
+                raise refuse(message, write.pointer)
             writes.append(write)
         write_all(writes)
 
@@ -177,6 +178,25 @@ class Cgroup:
                 first = first or error
         if first is not None:
             raise first
+
+    def stats(self) -> dict[str, Any]:
+        """Usage and limits, as the `data` of `runc events --stats`. Raises CgroupError."""
+        raise NotImplementedError
+
+    def update(self, resources: dict[str, Any], facts: HostFacts) -> None:
+        """Change limits.
+
+        Args:
+            resources: an object like `linux.resources`; what it does not name stays.
+            facts: of the host.
+
+        Raises CgroupError; values written before the refused one are set back.
+        """
+        raise NotImplementedError
+
+    def oom_events(self) -> OomEvents:
+        """Watch for out-of-memory kills. Raises CgroupError where memory is not controlled."""
+        raise NotImplementedError
 
     def open_dir_fd(self) -> int:
         """Open the v2 directory, for clone3(CLONE_INTO_CGROUP).

@@ -9,7 +9,7 @@ Sources: runtime-spec config-linux.md, "Allowed Device list"; the kernel's cgrou
 
 from __future__ import annotations
 
-from pyrunc.errors import CgroupError
+from pyrunc.cgroups.files import refuse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,16 +70,16 @@ def device_rules(linux: dict[str, Any], base: str) -> list[DeviceRule]:
         pointer = f"{base}/devices/{index}"
         kind = entry.get("type") or "a"
         if kind not in ("a", "b", "c"):
-            raise _wrong(f"device type {kind!r} is none of a, b, c", f"{pointer}/type")
+            raise refuse(f"device type {kind!r} is none of a, b, c", f"{pointer}/type")
         access = parse_access(entry.get("access") or "")
         if not access:
-            raise _wrong("device access must be made of r, w and m", f"{pointer}/access")
+            raise refuse("device access must be made of r, w and m", f"{pointer}/access")
         numbers = []
         for name in ("major", "minor"):
             number = entry.get(name)
             number = ANY if number is None else int(number)
             if number < ANY:
-                raise _wrong(f"device number {number} is negative", f"{pointer}/{name}")
+                raise refuse(f"device number {number} is negative", f"{pointer}/{name}")
             numbers.append(number)
         rule = DeviceRule(bool(entry["allow"]), kind, *numbers, access=access, pointer=pointer)
         rules.append(rule)
@@ -88,10 +88,6 @@ def device_rules(linux: dict[str, Any], base: str) -> list[DeviceRule]:
         if not path or path not in configured:
             rules.append(DeviceRule(True, kind, major, minor, access=access, pointer=None))
     return rules
-
-
-def _wrong(message: str, pointer: str) -> CgroupError:
-    return CgroupError(f"{message} (config.json: {pointer})", pointer=pointer)
 
 
 def parse_access(text: str) -> int:
@@ -134,8 +130,8 @@ class DevicePolicy:
     def apply(self, rule: DeviceRule) -> None:
         """Let a rule take effect after those before it.
 
-        Raises CgroupError for a rule that would take a part out of a wider exception: the v1
-        files ignore such a one without a word, and a user would think the device denied.
+        Raises CgroupError for a rule that would take a part out of an exception: the v1 files
+        ignore such a one without a word, and a user would think the device denied.
         """
         if rule.everything:
             self.allow_by_default = rule.allow
@@ -149,25 +145,22 @@ class DevicePolicy:
                 self._withdraw(key, rule)
 
     def _withdraw(self, key: tuple[str, int, int], rule: DeviceRule) -> None:
-        kind, major, minor = key
-        for wider in ((kind, ANY, minor), (kind, major, ANY), (kind, ANY, ANY)):
-            if wider != key and self.exceptions.get(wider, 0) & rule.access:
+        for other in list(self.exceptions):
+            if not self.exceptions[other] & rule.access or not _overlap(key, other):
+                continue
+            if any(a not in (b, ANY) for a, b in zip(key, other, strict=True)):
                 verb = "allow" if rule.allow else "deny"
-                message = (
+                raise refuse(
                     f"cannot {verb} device {entry(key, rule.access)}: an earlier rule is for "
-                    f"{entry(wider, self.exceptions[wider])}, and the devices controller of "
-                    "cgroup v1 takes no part out of a wider rule"
+                    f"{entry(other, self.exceptions[other])}, and the devices controller of "
+                    "cgroup v1 takes no part out of a rule",
+                    rule.pointer,
                 )
-                if rule.pointer is None:
-                    raise CgroupError(message)
-                raise _wrong(message, rule.pointer)
-        for narrower in list(self.exceptions):
-            if all(a in (b, ANY) for a, b in zip(key, narrower, strict=True)):
-                left = self.exceptions[narrower] & ~rule.access
-                if left:
-                    self.exceptions[narrower] = left
-                else:
-                    del self.exceptions[narrower]
+            left = self.exceptions[other] & ~rule.access
+            if left:
+                self.exceptions[other] = left
+            else:
+                del self.exceptions[other]
 
     @classmethod
     def of(cls, rules: list[DeviceRule]) -> DevicePolicy:
@@ -199,15 +192,20 @@ class DevicePolicy:
         if self.allow_by_default or self.allow_by_default != target.allow_by_default:
             steps.append((target.allow_by_default, "a *:* rwm"))
             old = {}
-        for key in sorted(old):
-            dropped = old[key] & ~target.exceptions.get(key, 0)
-            if dropped:
-                steps.append((target.allow_by_default, entry(key, dropped)))
+        # First what is new: it may cover what is dropped after it.
         for key in sorted(target.exceptions):
             gained = target.exceptions[key] & ~old.get(key, 0)
             if gained:
                 steps.append((not target.allow_by_default, entry(key, gained)))
+        for key in sorted(old):
+            dropped = old[key] & ~target.exceptions.get(key, 0)
+            if dropped:
+                steps.append((target.allow_by_default, entry(key, dropped)))
         return steps
+
+
+def _overlap(one: tuple[str, int, int], other: tuple[str, int, int]) -> bool:
+    return all(ANY in (a, b) or a == b for a, b in zip(one, other, strict=True))
 
 
 def entry(key: tuple[str, int, int], access: int) -> str:

@@ -83,9 +83,23 @@ def failure(action: str, error: OSError, pointer: str | None = None, hint: str =
     message = f"cgroup: {action}: {error.strerror}"
     if hint:
         message += f" ({hint})"
-    if pointer is not None:
-        message += f" (config.json: {pointer})"
-    return CgroupError(message, pointer=pointer, errno=error.errno or 0)
+    return CgroupError(message + asked_by(pointer), pointer=pointer, errno=error.errno or 0)
+
+
+def asked_by(pointer: str | None) -> str:
+    """The end of a message: what asked for the thing that went wrong.
+
+    A pointer that is not below /linux is into the resources of an update.
+    """
+    if pointer is None:
+        return ""
+    document = "config.json" if pointer.startswith("/linux/") else "resources"
+    return f" ({document}: {pointer})"
+
+
+def refuse(message: str, pointer: str | None) -> CgroupError:
+    """A CgroupError for something asked for that cannot be."""
+    return CgroupError(message + asked_by(pointer), pointer=pointer)
 
 
 def write_one(write: CgroupWrite) -> None:

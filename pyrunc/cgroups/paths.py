@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os.path
 
-from pyrunc.errors import CgroupError
+from pyrunc.cgroups.files import refuse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,11 +45,7 @@ def clean(path: str) -> str:
 def check(path: str, pointer: str) -> None:
     """Raises CgroupError for a path that no cgroup can have."""
     if "\0" in path or "\n" in path:
-        raise CgroupError(
-            f"cgroupsPath {path!r}: a cgroup's name has no NUL and no newline "
-            f"(config.json: {pointer})",
-            pointer=pointer,
-        )
+        raise refuse(f"cgroupsPath {path!r}: a cgroup's name has no NUL and no newline", pointer)
 
 
 def v1_paths(cgroups_path: str, container_id: str, facts: HostFacts) -> dict[str, str]:

@@ -7,12 +7,13 @@ Sources: runtime-spec config-linux.md; the kernel's Documentation/admin-guide/cg
 from __future__ import annotations
 
 from pyrunc.cgroups.devices import DevicePolicy, device_rules
-from pyrunc.cgroups.files import CgroupWrite
-from pyrunc.errors import CgroupError
+from pyrunc.cgroups.files import CgroupWrite, refuse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from pyrunc.errors import CgroupError
 
 # (section, key, controller, file, whether zero is a value)
 _NUMBERS = (
@@ -86,10 +87,7 @@ class V1Compiler:
         pointer = f"{self.base}/{key}"
         directory = self.paths.get(controller)
         if directory is None:
-            raise CgroupError(
-                f"cgroup controller {controller} is not mounted (config.json: {pointer})",
-                pointer=pointer,
-            )
+            raise refuse(f"cgroup controller {controller} is not mounted", pointer)
         self.writes.append(
             CgroupWrite(
                 f"{directory}/{name}",
@@ -104,8 +102,7 @@ class V1Compiler:
 
     def wrong(self, message: str, key: str) -> CgroupError:
         """An error for a value that no kernel would take."""
-        pointer = f"{self.base}/{key}"
-        return CgroupError(f"{message} (config.json: {pointer})", pointer=pointer)
+        return refuse(message, f"{self.base}/{key}")
 
     def compile(self, resources: dict[str, Any], *, update: bool) -> None:
         """Add the writes for everything but the device rules.

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from pyrunc.cgroups.files import failure, read_text
-from pyrunc.errors import CgroupError
+from pyrunc.cgroups.files import failure, read_text, refuse
 
 # A cgroup stays busy for a moment after its last process has exited.
 REMOVE_TIMEOUT = 5.0  # seconds
@@ -21,6 +20,8 @@ def make(path: str, made: list[str]) -> bool:
         try:
             os.mkdir(path, 0o755)
         except FileExistsError:
+            if not os.path.isdir(path):
+                raise NotADirectoryError(20, os.strerror(20), path) from None
             return False
         except FileNotFoundError:
             # Another container that is being removed may take the parent away once more.
@@ -104,9 +105,9 @@ def require_unused(path: str) -> None:
     """Raises CgroupError for a cgroup that exists and has processes in it or below it."""
     inside = pids(path, recursive=True)
     if inside:
-        raise CgroupError(
-            f"cgroup {path} is in use: it has {len(inside)} processes "
-            f"({', '.join(map(str, inside[:8]))}{', …' if len(inside) > 8 else ''}); "
-            "a container needs one of its own (config.json: /linux/cgroupsPath)",
-            pointer="/linux/cgroupsPath",
+        some = ", ".join(map(str, inside[:8])) + (", …" if len(inside) > 8 else "")
+        raise refuse(
+            f"cgroup {path} is in use by {len(inside)} processes ({some}); "
+            "a container needs one of its own",
+            "/linux/cgroupsPath",
         )

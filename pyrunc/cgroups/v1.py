@@ -7,8 +7,15 @@ import time
 
 from pyrunc.cgroups import tree
 from pyrunc.cgroups.cgroup import SIGKILL, Cgroup
-from pyrunc.cgroups.files import failure, read_text, write_text
+from pyrunc.cgroups.files import failure, read_text, refuse, write_text
 from pyrunc.errors import CgroupError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrunc.cgroups.oom import OomEvents
+    from pyrunc.host.facts import HostFacts
 
 FREEZE_TIMEOUT = 10.0  # seconds
 
@@ -32,10 +39,7 @@ class V1Cgroup(Cgroup):
     def _make(self, path: str, made: list[str]) -> None:
         super()._make(path, made)
         if path == self.plan.paths.get("freezer") and path not in made and self.frozen:
-            raise CgroupError(
-                f"cgroup {path} is frozen (config.json: /linux/cgroupsPath)",
-                pointer="/linux/cgroupsPath",
-            )
+            raise refuse(f"cgroup {path} is frozen", "/linux/cgroupsPath")
 
     def _freezer(self) -> str:
         path = self.plan.paths.get("freezer")
@@ -110,6 +114,24 @@ class V1Cgroup(Cgroup):
             if signal == SIGKILL or not was_frozen:
                 self.thaw()
 
+    def stats(self) -> dict[str, Any]:
+        from pyrunc.cgroups.stats_v1 import v1_stats
+
+        return v1_stats(self.plan.paths)
+
+    def update(self, resources: dict[str, Any], facts: HostFacts) -> None:
+        from pyrunc.cgroups.update import update_v1
+
+        update_v1(self.plan, resources)
+
+    def oom_events(self) -> OomEvents:
+        from pyrunc.cgroups.oom import V1OomEvents
+
+        path = self.plan.paths.get("memory")
+        if path is None:
+            raise CgroupError("cannot watch memory: the container has no memory cgroup")
+        return V1OomEvents(path)
+
 
 def inherit_cpuset(path: str, given: set[str]) -> None:
     """Fill an empty cpuset from its parent's, which may be empty as well.
@@ -119,10 +141,9 @@ def inherit_cpuset(path: str, given: set[str]) -> None:
     """
     parent = os.path.dirname(path)
     for name in ("cpuset.cpus", "cpuset.mems"):
-        if f"{path}/{name}" in given:
-            continue
         value = read_text(f"{parent}/{name}").strip()
         if not value:
             inherit_cpuset(parent, set())
             value = read_text(f"{parent}/{name}").strip()
-        write_text(f"{path}/{name}", value)
+        if f"{path}/{name}" not in given:
+            write_text(f"{path}/{name}", value)

@@ -1,0 +1,110 @@
+"""Change the limits of a cgroup in use."""
+
+from __future__ import annotations
+
+from pyrunc.cgroups.devices import DevicePolicy, device_rules
+from pyrunc.cgroups.files import (
+    CgroupWrite,
+    failure,
+    read_or_empty,
+    read_text,
+    refuse,
+    write_all,
+    write_one,
+)
+from pyrunc.cgroups.resources_v1 import V1Compiler
+from pyrunc.errors import CgroupError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrunc.cgroups.plan import CgroupPlan
+
+
+def update_v1(plan: CgroupPlan, resources: dict[str, Any]) -> None:
+    """`Cgroup.update` for v1."""
+    compiler = V1Compiler(plan.paths, "")
+    compiler.compile(resources, update=True)
+    if resources.get("devices") is not None:
+        _transition(compiler, plan.paths.get("devices"), resources)
+    write_or_restore(compiler.writes)
+
+
+def _transition(compiler: V1Compiler, path: str | None, resources: dict[str, Any]) -> None:
+    if path is None:
+        raise refuse("the container has no devices cgroup", "/devices")
+    target = DevicePolicy.of(device_rules({"resources": resources}, ""))
+    try:
+        current = DevicePolicy.from_list(read_text(f"{path}/devices.list"))
+    except OSError as error:
+        raise failure(f"read {path}/devices.list", error, "/devices") from error
+    for allow, value in current.transition(target):
+        compiler.add("devices", "devices.allow" if allow else "devices.deny", value, "devices")
+
+
+def write_or_restore(writes: list[CgroupWrite]) -> None:
+    """Perform writes, or, when one fails, set back what those before it changed.
+
+    Raises CgroupError, about the first failure.
+    """
+    before = [restoring(write) for write in writes]
+    try:
+        write_all(writes)
+    except CgroupError:
+        undone = [write for write in reversed(before) if write is not None]
+        # Twice, because values that depend on each other may have to change in another order.
+        for write in undone + undone:
+            try:
+                write_one(write)
+            except OSError:
+                continue
+        raise
+
+
+def restoring(write: CgroupWrite) -> CgroupWrite | None:
+    """A write that brings a file back to what it says now; None if nothing can be told."""
+    directory, _, name = write.path.rpartition("/")
+    if name in ("devices.allow", "devices.deny"):
+        # What the entry changes is what the opposite entry takes back.
+        other = "devices.deny" if name == "devices.allow" else "devices.allow"
+        if write.value.startswith("a"):
+            return None
+        return CgroupWrite(f"{directory}/{other}", write.value, None)
+    path = write.path
+    now = read_or_empty(path)
+    if not now and write.fallback:
+        path = write.fallback
+        now = read_or_empty(path)
+    value = former_value(path.rpartition("/")[2], now, write.value)
+    return None if value is None else CgroupWrite(path, value, None)
+
+
+# Files with a line for each device: what is written for one that has no line.
+_NO_LINE = {
+    "blkio.throttle.read_bps_device": "0",
+    "blkio.throttle.write_bps_device": "0",
+    "blkio.throttle.read_iops_device": "0",
+    "blkio.throttle.write_iops_device": "0",
+    "blkio.bfq.weight_device": "default",
+    "blkio.weight_device": "0",
+    "blkio.leaf_weight_device": "0",
+    "net_prio.ifpriomap": "0",
+    "rdma.max": "hca_handle=max hca_object=max",
+    "io.max": "rbps=max wbps=max riops=max wiops=max",
+    "io.weight": "default",
+    "io.bfq.weight": "default",
+}
+
+
+def former_value(name: str, now: str, value: str) -> str | None:
+    """What to write to the file `name` to undo `value`, when the file reads `now`."""
+    if name == "memory.oom_control":
+        return now.split()[1] if now else None
+    if name in _NO_LINE:
+        key = value.split(maxsplit=1)[0] if " " in value else "default"
+        for line in now.splitlines():
+            if line.split()[0] == key:
+                return line
+        return f"{key} {_NO_LINE[name]}" if now or ":" in value else None
+    return now.strip() or None
