@@ -90,7 +90,7 @@ def _children(node: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _composite(node: dict[str, Any]) -> bool:
-    return node["type"] == "array" or (node["type"] == "object" and bool(_children(node)))
+    return node["type"] == "array" or bool(_children(node) or "required" in node)
 
 
 class _Module:

@@ -1,7 +1,8 @@
 """The rules of the specification that a schema cannot say, and those that runc adds to them.
 
-They are applied to documents that follow the schema, so types need no tests here. Each rule is a
-function that reads a part of the configuration and reports what breaks it; RULES lists them. The
+They are applied to documents that follow the schema, so types need no tests here; only what the
+schema requires at the top may be missing, since the document is still looked at then. Each rule is
+a function that reads a part of the configuration and reports what breaks it; RULES lists them. The
 sentences say what is expected at the pointer that they are reported for.
 
 Rules here are pure: whether files exist, and what the host can do, is seen by others.
@@ -12,7 +13,7 @@ from __future__ import annotations
 from pyrunc.errors import Violation
 from pyrunc.spec import rules_linux, rules_resources
 from pyrunc.spec.tables import HOOKS, MOUNT_OPTIONS, RLIMITS
-from pyrunc.spec.version import refusal
+from pyrunc.spec.version import OCI_VERSION, refusal
 from pyrunc.spec.words import entries, escape, quoted
 
 TYPE_CHECKING = False
@@ -31,7 +32,7 @@ _NO_ID = 0xFFFFFFFF
 
 
 def _version(config: dict[str, Any], add: Add) -> None:
-    if message := refusal(config["ociVersion"]):
+    if message := refusal(config.get("ociVersion", OCI_VERSION)):
         add("/ociVersion", message)
 
 
@@ -105,7 +106,7 @@ def _mounts(config: dict[str, Any], add: Add) -> None:
 def _bind_mount(mount: dict[str, Any], at: str, add: Add) -> None:
     if not mount.get("source"):
         add(at + "/source", "required for a bind mount")
-    for i, option in enumerate(mount["options"]):
+    for i, option in entries(mount["options"]):
         # The kernel would ignore it: a bind mount has no filesystem of its own to configure.
         if option not in MOUNT_OPTIONS:
             add(
@@ -126,11 +127,11 @@ def _process(config: dict[str, Any], add: Add) -> None:
 
 def process_rules(process: dict[str, Any], at: str, add: Add) -> None:
     """Apply the rules of a process document, whose pointer is `at`."""
-    if process["cwd"][:1] != "/":
+    if process.get("cwd", "/")[:1] != "/":
         add(at + "/cwd", _ABSOLUTE)
     if not process.get("args"):
         add(at + "/args", "required: at least the program to run")
-    for i, variable in enumerate(process.get("env", ())):
+    for i, variable in entries(process.get("env")):
         name, equals, _ = variable.partition("=")
         if not equals or not name:
             add(f"{at}/env/{i}", f"expected NAME=VALUE, not {quoted(variable)}")
@@ -157,7 +158,7 @@ def _user(user: dict[str, Any], at: str, add: Add) -> None:
     for name in ("uid", "gid"):
         if user.get(name) == _NO_ID:
             add(f"{at}/{name}", f"{_NO_ID} is no id, but the kernel's sign for none")
-    for i, gid in enumerate(user.get("additionalGids", ())):
+    for i, gid in entries(user.get("additionalGids")):
         if gid == _NO_ID:
             add(f"{at}/additionalGids/{i}", f"{_NO_ID} is no id, but the kernel's sign for none")
 
@@ -204,8 +205,8 @@ _NAMESPACES = "/linux/namespaces"
 #: (pointers of the other parts that the rule reads, the rule). A rule is not applied when one of
 #: those parts broke the schema, since it would then report what is not so.
 RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
-    (("/ociVersion",), _version),
-    (("/root",), _root),
+    ((), _version),
+    ((), _root),
     ((_NAMESPACES,), _mounts),
     ((), _process),
     ((_NAMESPACES,), _names),

@@ -35,11 +35,12 @@ def violations(document: object, schema: str = "config") -> list[Violation]:
     if schema not in ("config", "process") or not isinstance(document, dict):
         return found
     found += text_violations(document)
-    for path in damaged:
-        document = _without(document, path)
-    if not isinstance(document, dict):
-        return found
-    lost = [_pointer(path) for path in damaged]
+    lost = []
+    while damaged:
+        for path in damaged:
+            _take_out(document, path)
+            lost.append(_pointer(path))
+        damaged = _check(document, schema)[1]
     broken = rules.broken(document, lost) if schema == "config" else rules.broken_process(document)
     # What a rule misses may be there, and be what was taken out.
     return found + [v for v in broken if not any(_within(pointer, v.pointer) for pointer in lost)]
@@ -63,15 +64,21 @@ Path = tuple["str | int", ...]
 
 
 def _check(document: object, name: str) -> tuple[list[Violation], list[Path]]:
-    """Return what the schema finds, and the paths of what must be taken out to follow it."""
+    """Return what the schema finds, and the paths of what to take out for the document to follow
+    it.
+
+    An entry of an array that was taken out before (None) is passed over.
+    """
     found: dict[Violation, None] = {}
     damaged: dict[Path, None] = {}
     for error in _validator(name).iter_errors(document):
+        if error.instance is None and error.absolute_path:
+            continue
         path: Path = tuple(error.absolute_path)
-        pointer = _pointer(path)
-        for violation in _worded(error, pointer):
+        for violation in _worded(error, _pointer(path)):
             found[violation] = None
-        damaged[path] = None
+        if path:
+            damaged[path] = None
     return list(found), list(damaged)
 
 
@@ -149,18 +156,14 @@ def _shown(value: object) -> str:
     return text if len(text) < 40 else "a number of " + _counted(len(text), "digit")
 
 
-def _without(document: object, path: Path) -> Any:
-    """Take the value at `path` out: a member is removed, an entry of an array becomes None."""
-    if not path:
-        return None
+def _take_out(document: object, path: Path) -> None:
+    """Remove the member at `path`; in place of an entry of an array leave None."""
     parent: Any = document
     for part in path[:-1]:
-        try:
-            parent = parent[part]
-        except (KeyError, IndexError, TypeError):
-            return document  # it went with what it was in
+        if parent is None or (isinstance(parent, dict) and part not in parent):
+            return  # it went with what it was in
+        parent = parent[part]
     if isinstance(parent, list):
         parent[int(path[-1])] = None
     elif isinstance(parent, dict):
         parent.pop(path[-1], None)
-    return document
