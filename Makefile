@@ -9,7 +9,7 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check
 SOURCES := setup.py pyproject.toml $(shell find csrc pyrunc -type f \
 	\( -name '*.[ch]' -o -name '*.py' -o -name '*.json' \) ! -path pyrunc/spec/_check.py)
 
-.PHONY: build install uninstall lint format clean
+.PHONY: build install uninstall lint format test conformance demo clean
 
 # --- build ------------------------------------------------------------------------------------------------------
 
@@ -72,6 +72,19 @@ format:
 	$(VENV)/bin/ruff check --fix-only .
 	$(VENV)/bin/ruff format .
 	clang-format -i $(shell find csrc -name '*.[ch]')
+
+# --- tests ------------------------------------------------------------------------------------------------------
+
+# TESTS="tests/unit -k seccomp" narrows it down.
+test: build build/.stamp-system-test build/.stamp-system-conformance
+	$(VENV)/bin/pytest $(TESTS)
+
+# Every validation program of runtime-tools, side by side with Debian's runc.
+conformance: build build/.stamp-system-test build/.stamp-system-conformance
+	$(VENV)/bin/python -m conformance.run
+
+demo: build build/.stamp-system-test
+	$(VENV)/bin/python scripts/demo
 
 clean:
 	rm -rf build $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,1 +1,1 @@
-"""Runs the validation programs of opencontainers/runtime-tools against pyrunc and beside it runc."""
+"""Runs the validation programs of opencontainers/runtime-tools against pyrunc, beside runc."""

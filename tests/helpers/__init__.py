@@ -1,0 +1,1 @@
+"""What the tests share: bundles, runtimes, terminals, and a look for what was left behind."""
