@@ -14,7 +14,7 @@ from pyrunc.errors import Violation
 from pyrunc.spec import rules_linux, rules_resources
 from pyrunc.spec.tables import HOOKS, MOUNT_OPTIONS, RLIMITS
 from pyrunc.spec.version import OCI_VERSION, refusal
-from pyrunc.spec.words import entries, escape, quoted
+from pyrunc.spec.words import entries, quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ def _mounts(config: dict[str, Any], add: Add) -> None:
         if not mount["destination"]:
             add(at + "/destination", "must not be empty")
         if bind:
-            _bind_mount(mount, at, add)
+            if not mount.get("source"):
+                add(at + "/source", "required for a bind mount")
         elif not mount.get("type") and "remount" not in options:
             add(at + "/type", "required for a mount that is neither a bind mount nor a remount")
         if "tmpcopyup" in options and mount.get("type") != "tmpfs":
@@ -101,18 +102,6 @@ def _mounts(config: dict[str, Any], add: Add) -> None:
             add(at, "ids can be mapped for bind mounts only")
         for name in mapped:
             rules_linux.mapping(mount[name], f"{at}/{name}", add)
-
-
-def _bind_mount(mount: dict[str, Any], at: str, add: Add) -> None:
-    if not mount.get("source"):
-        add(at + "/source", "required for a bind mount")
-    for i, option in entries(mount["options"]):
-        # The kernel would ignore it: a bind mount has no filesystem of its own to configure.
-        if option not in MOUNT_OPTIONS:
-            add(
-                f"{at}/options/{i}",
-                f"{quoted(option)} is an option of a filesystem, which a bind mount cannot set",
-            )
 
 
 def _option(options: list[str], name: str, at: str) -> str:
@@ -251,26 +240,29 @@ def _touched(reads: tuple[str, ...], damaged: Iterable[str]) -> bool:
 
 
 def warnings(config: dict[str, Any]) -> list[Violation]:
-    """Return what is allowed, but is deprecated or cannot be granted, for the log.
+    """Return what is allowed, but is deprecated or has no effect, for the log.
 
     Source: config.md asks for a warning about capabilities that the kernel does not know, and calls
     relative destinations of mounts deprecated.
     """
     from pyrunc.spec.tables import CAPABILITIES
 
-    found = [
-        Violation(f"/mounts/{i}/destination", "a relative path is deprecated, and is taken from /")
-        for i, mount in entries(config.get("mounts"))
-        if mount["destination"][:1] != "/"
-    ]
+    found = []
+    for i, mount in entries(config.get("mounts")):
+        if mount["destination"][:1] != "/":
+            text = "a relative path is deprecated; it is taken from /"
+            found.append(Violation(f"/mounts/{i}/destination", text))
+        options = mount.get("options", ())
+        if "bind" not in options and "rbind" not in options:
+            continue
+        for j, option in entries(options):
+            if option not in MOUNT_OPTIONS:
+                text = f"{quoted(option)} is for a filesystem, and has no effect on a bind mount"
+                found.append(Violation(f"/mounts/{i}/options/{j}", text))
     capabilities = config.get("process", {}).get("capabilities", {})
-    found += [
-        Violation(
-            f"/process/capabilities/{escape(kind)}/{i}",
-            f"{quoted(name)} is not a known capability, and is ignored",
-        )
-        for kind in ("bounding", "permitted", "effective", "inheritable", "ambient")
-        for i, name in enumerate(capabilities.get(kind, ()))
-        if name not in CAPABILITIES
-    ]
+    for kind in ("bounding", "permitted", "effective", "inheritable", "ambient"):
+        for i, name in entries(capabilities.get(kind)):
+            if name not in CAPABILITIES:
+                text = f"{quoted(name)} is not a known capability, and is ignored"
+                found.append(Violation(f"/process/capabilities/{kind}/{i}", text))
     return found

@@ -26,7 +26,6 @@ MS_MANDLOCK = 0x00000040
 MS_DIRSYNC = 0x00000080
 MS_REC = 0x00004000
 MS_SILENT = 0x00008000
-MS_POSIXACL = 0x00010000
 MS_UNBINDABLE = 0x00020000
 MS_PRIVATE = 0x00040000
 MS_SLAVE = 0x00080000
@@ -53,6 +52,8 @@ ACTION = "action"
 #:              mount(2) knows them.
 #: PROPAGATION  the MS_* propagation type to set, on the whole tree when recursive.
 #: ACTION       no flag: the name (see MOUNT_ACTIONS) says what to do.
+#:
+#: Not here, and so an option of the filesystem, is acl: MS_POSIXACL is a flag of the kernel's own.
 MOUNT_OPTIONS: dict[str, tuple[str, int, int, bool]] = {
     "ro": (ATTRIBUTE, MOUNT_ATTR_RDONLY, 0, False),
     "rw": (ATTRIBUTE, 0, MOUNT_ATTR_RDONLY, False),
@@ -101,8 +102,6 @@ MOUNT_OPTIONS: dict[str, tuple[str, int, int, bool]] = {
     "loud": (SUPERBLOCK, 0, MS_SILENT, False),
     "iversion": (SUPERBLOCK, MS_I_VERSION, 0, False),
     "noiversion": (SUPERBLOCK, 0, MS_I_VERSION, False),
-    "acl": (SUPERBLOCK, MS_POSIXACL, 0, False),
-    "noacl": (SUPERBLOCK, 0, MS_POSIXACL, False),
     "private": (PROPAGATION, MS_PRIVATE, 0, False),
     "rprivate": (PROPAGATION, MS_PRIVATE, 0, True),
     "shared": (PROPAGATION, MS_SHARED, 0, False),

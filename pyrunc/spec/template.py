@@ -21,6 +21,7 @@ _MASKED_PATHS = (
     "/proc/sched_debug",
     "/sys/firmware",
     "/proc/scsi",
+    "/sys/devices/virtual/tpm",
 )
 _READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
@@ -53,14 +54,25 @@ def _mounts(rootless: bool) -> list[dict[str, Any]]:
     ]
 
 
+def _unified_cgroups() -> bool:
+    # With cgroup v1 the container sees its own cgroups without a namespace, by bind mounts.
+    from os.path import exists
+
+    return exists("/sys/fs/cgroup/cgroup.controllers")
+
+
 def default_config(rootless: bool = False) -> dict[str, Any]:
     """Return a new config.json document that runs `sh` in the root filesystem `rootfs`.
+
+    It has the meaning of what `runc spec` writes on the same host.
 
     Args:
         rootless: for a caller without privileges: with a user namespace that maps the caller to
             root, without a network namespace, and with the mounts that such a container may make.
     """
-    namespaces = ["pid", "network", "ipc", "uts", "mount", "cgroup"]
+    namespaces = ["pid", "network", "ipc", "uts", "mount"]
+    if _unified_cgroups():
+        namespaces.append("cgroup")
     linux: dict[str, Any] = {}
     if rootless:
         from os import getegid, geteuid

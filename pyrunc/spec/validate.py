@@ -40,7 +40,7 @@ def violations(document: object, schema: str = "config") -> list[Violation]:
         for path in damaged:
             _take_out(document, path)
             lost.append(_pointer(path))
-        damaged = _check(document, schema)[1]
+        damaged = [path for path in _check(document, schema)[1] if _at(document, path) is not None]
     broken = rules.broken(document, lost) if schema == "config" else rules.broken_process(document)
     # What a rule misses may be there, and be what was taken out.
     return found + [v for v in broken if not any(_within(pointer, v.pointer) for pointer in lost)]
@@ -64,16 +64,10 @@ Path = tuple["str | int", ...]
 
 
 def _check(document: object, name: str) -> tuple[list[Violation], list[Path]]:
-    """Return what the schema finds, and the paths of what to take out for the document to follow
-    it.
-
-    An entry of an array that was taken out before (None) is passed over.
-    """
+    """Return what the schema finds, and the paths of what to take out for it to find nothing."""
     found: dict[Violation, None] = {}
     damaged: dict[Path, None] = {}
     for error in _validator(name).iter_errors(document):
-        if error.instance is None and error.absolute_path:
-            continue
         path: Path = tuple(error.absolute_path)
         for violation in _worded(error, _pointer(path)):
             found[violation] = None
@@ -114,13 +108,9 @@ def _worded(error: ValidationError, pointer: str) -> Iterator[Violation]:
             if name not in instance:
                 yield Violation(f"{pointer}/{escape(name)}", "required, and missing")
     elif error.validator == "minItems":
-        yield Violation(pointer, f"expected at least {_counted(error.validator_value, 'entry')}")
+        yield Violation(pointer, f"expected at least {error.validator_value} in the array")
     else:
         yield Violation(pointer, f"expected {_expected(error.schema)}, not {_shown(instance)}")
-
-
-def _counted(number: object, noun: str) -> str:
-    return f"one {noun}" if number == 1 else f"{number} of them"
 
 
 _NOUNS = {
@@ -153,17 +143,22 @@ def _shown(value: object) -> str:
     if isinstance(value, str):
         return quoted(value)
     text = json.dumps(value)
-    return text if len(text) < 40 else "a number of " + _counted(len(text), "digit")
+    return text if len(text) < 40 else f"a number of {len(text)} digits"
 
 
 def _take_out(document: object, path: Path) -> None:
     """Remove the member at `path`; in place of an entry of an array leave None."""
-    parent: Any = document
-    for part in path[:-1]:
-        if parent is None or (isinstance(parent, dict) and part not in parent):
-            return  # it went with what it was in
-        parent = parent[part]
+    parent = _at(document, path[:-1])
     if isinstance(parent, list):
         parent[int(path[-1])] = None
     elif isinstance(parent, dict):
         parent.pop(path[-1], None)
+
+
+def _at(document: Any, path: Path) -> Any:
+    """Return the value at `path`, or None when it was taken out."""
+    for part in path:
+        if document is None or (isinstance(document, dict) and part not in document):
+            return None
+        document = document[part]
+    return document
