@@ -1,0 +1,21 @@
+/* Running a hook: a program that is given the container's state on stdin. */
+#ifndef PYRUNC_HOOK_H
+#define PYRUNC_HOOK_H
+
+#include <stddef.h>
+
+#define HOOK_OUTPUT_MAX 512
+
+struct hook_result {
+	int error;  /* errno of `call`, ETIMEDOUT when it was killed after its time, else 0 */
+	int status; /* wait status, when error is 0 */
+	const char *call;
+	char output[HOOK_OUTPUT_MAX]; /* the beginning of what it wrote to stdout and stderr */
+};
+
+/* Run `path` with `argv` and `envp`; `timeout` in milliseconds, 0 for none. 0 when it exited with
+ * status 0. */
+int run_hook(const char *path, char *const argv[], char *const envp[], const char *state,
+	     size_t state_size, long timeout, struct hook_result *result);
+
+#endif

@@ -1,0 +1,224 @@
+/* The end of a plan: waiting for start, hooks, the program. */
+#include "init.h"
+
+#include "../common/hook.h"
+
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+static bool ends_process(unsigned signal)
+{
+	switch (signal) {
+	case SIGCHLD:
+	case SIGCONT:
+	case SIGURG:
+	case SIGWINCH:
+	case SIGTSTP:
+	case SIGTTIN:
+	case SIGTTOU:
+		return false;
+	default:
+		return true;
+	}
+}
+
+/* Wait for the connection that starts the container. The first process of a pid namespace ignores
+ * signals it has no handler for; here it takes those that would end any other program, so that
+ * `kill` works before `start`. */
+static int accept_start(struct init *init, int listener)
+{
+	sigset_t all;
+	struct signalfd_siginfo info;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	cleanup_fd int signals = signalfd(-1, &all, SFD_CLOEXEC);
+
+	if (signals < 0)
+		return fail(init, "signalfd", NULL);
+	for (;;) {
+		struct pollfd fds[2] = {{.fd = listener, .events = POLLIN},
+					{.fd = signals, .events = POLLIN}};
+
+		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+			return fail(init, "poll", NULL);
+		if (fds[1].revents && read(signals, &info, sizeof info) == sizeof info &&
+		    ends_process(info.ssi_signo))
+			_exit(128 + (int)info.ssi_signo);
+		if (!fds[0].revents)
+			continue;
+		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+
+		if (fd >= 0)
+			return fd;
+		if (errno != EINTR && errno != ECONNABORTED)
+			return fail(init, "accept4", NULL);
+	}
+}
+
+int op_wait_for_start(struct init *init, const struct wait_for_start *op)
+{
+	int listener = slot_fd(init, op->slot);
+
+	if (listener < 0 || sync_with_runtime(init, MESSAGE_READY, 0, -1) < 0)
+		return -1;
+	int peer = accept_start(init, listener);
+
+	if (peer < 0)
+		return -1;
+	close(listener);
+	init->slots[op->slot] = -1;
+	close(init->control);
+	init->control = peer;
+	return receive_reply(init, peer);
+}
+
+int op_run_hook(struct init *init, const struct run_hook *op)
+{
+	struct hook_result result;
+	char detail[HOOK_OUTPUT_MAX + PATH_MAX];
+
+	if (run_hook(op->path, op->args.items, op->env.items, init->state, init->state_size,
+		     (long)op->timeout * 1000, &result) == 0)
+		return 0;
+	strncpy(detail, result.output, sizeof detail - 1);
+	detail[HOOK_OUTPUT_MAX - 1] = '\0';
+	init->failure.value = (uint32_t)result.status;
+	int status = result.status;
+
+	fail_with(init, result.error, result.error ? result.call : "hook", detail);
+	init->failure.value = (uint32_t)status;
+	return -1;
+}
+
+/* HOME of `uid` by the container's /etc/passwd, which may be anything: "/" where it does not say.
+ */
+static const char *find_home(uint32_t uid, char home[PATH_MAX])
+{
+	enum { SIZE = 1 << 20 };
+	struct stat info;
+	cleanup_fd int fd = open("/etc/passwd", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	strcpy(home, "/");
+	if (fd < 0 || fstat(fd, &info) < 0 || !S_ISREG(info.st_mode) || info.st_size == 0)
+		return home;
+	size_t size = info.st_size < SIZE ? (size_t)info.st_size : SIZE;
+	char *text =
+	    mmap(NULL, size + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (text == MAP_FAILED)
+		return home;
+	ssize_t got = read(fd, text, size);
+
+	if (got <= 0)
+		return home;
+	text[got] = '\0';
+	char *rest = text, *line;
+
+	/* name:password:uid:gid:gecos:home:shell */
+	while ((line = strsep(&rest, "\n"))) {
+		char *fields[7], *end;
+		int count = 0;
+
+		while (count < 7 && line)
+			fields[count++] = strsep(&line, ":");
+		if (count < 6)
+			continue;
+		unsigned long found = strtoul(fields[2], &end, 10);
+
+		if (end == fields[2] || *end || found != uid)
+			continue;
+		if (*fields[5] && strlen(fields[5]) < PATH_MAX)
+			strcpy(home, fields[5]);
+		break;
+	}
+	return home;
+}
+
+static const char *lookup(const struct texts *env, const char *name)
+{
+	size_t length = strlen(name);
+
+	for (uint32_t i = 0; i < env->count; i++) {
+		if (strncmp(env->items[i], name, length) == 0 && env->items[i][length] == '=')
+			return env->items[i] + length + 1;
+	}
+	return NULL;
+}
+
+static void execute_in_path(char *const argv[], char *const envp[], const char *search)
+{
+	char path[PATH_MAX];
+	size_t name_size = strlen(argv[0]) + 1;
+	int error = ENOENT;
+
+	for (const char *from = search;; from++) {
+		size_t size = strcspn(from, ":");
+
+		if (size + 1 + name_size < sizeof path) {
+			memcpy(path, from, size);
+			if (size == 0)
+				path[size++] = '.';
+			path[size] = '/';
+			memcpy(path + size + 1, argv[0], name_size);
+			struct stat info;
+
+			if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
+				errno = EACCES;
+			else
+				execve(path, argv, envp);
+			if (errno == EACCES)
+				error = EACCES;
+			else if (errno != ENOENT && errno != ENOTDIR)
+				return;
+			from += size == 1 && *from == ':' ? 0 : strcspn(from, ":");
+		} else {
+			from += size;
+		}
+		if (!*from)
+			break;
+	}
+	errno = error;
+}
+
+int op_execute(struct init *init, const struct execute *op)
+{
+	static const char default_path[] =
+	    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+	char home[PATH_MAX + 5] = "HOME=";
+	char **envp = op->env.items;
+	sigset_t none;
+
+	if (op->args.count == 0)
+		return fail_with(init, EINVAL, "execve", "no arguments");
+	if (op->set_home) {
+		/* an empty HOME counts as none: it is replaced where it stands */
+		char **longer = calloc((size_t)op->env.count + 2, sizeof *longer);
+		uint32_t at = 0;
+
+		if (!longer)
+			return fail(init, "calloc", NULL);
+		memcpy(longer, envp, (size_t)op->env.count * sizeof *longer);
+		while (at < op->env.count && strcmp(longer[at], "HOME=") != 0)
+			at++;
+		find_home(op->uid, home + 5);
+		longer[at] = home;
+		envp = longer;
+	}
+	/* every other descriptor closes when the program starts */
+	if (sys_close_range(3 + op->keep_fds, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
+		return fail(init, "close_range", NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (strchr(op->args.items[0], '/'))
+		execve(op->args.items[0], op->args.items, envp);
+	else
+		execute_in_path(op->args.items, envp, lookup(&op->env, "PATH") ?: default_path);
+	return fail(init, "execve", op->args.items[0]);
+}

@@ -1,0 +1,66 @@
+/* pyrunc-init: executes a plan, one operation after another, in the namespaces of a container. */
+#ifndef PYRUNC_INIT_H
+#define PYRUNC_INIT_H
+
+#include "../common/protocol.h"
+#include "../common/sys.h"
+#include "plan_format.h"
+
+#include <sys/types.h>
+
+#define SLOTS_MAX 1024
+
+struct init {
+	int control; /* to the runtime */
+	int rootfs;  /* the rootfs: destinations are resolved below it; -1 before OpenRootfs */
+	int procfs;  /* a private procfs mount; -1 until it is needed */
+	int null;  /* /dev/null of the host, checked by its device number; -1 until it is needed */
+	int empty; /* a detached, empty, read-only tmpfs that masks directories; -1 until it is
+		      needed */
+	bool in_root;	/* the rootfs is / */
+	bool deferred;	/* the runtime has committed: errors go to the peer of `start` */
+	uint32_t index; /* of the present operation */
+	uint32_t slot_count;
+	int slots[SLOTS_MAX]; /* descriptors named by the plan */
+	const char *state;    /* the container's state for hooks, as the runtime sent it last */
+	size_t state_size;
+	uint64_t last_caps[3]; /* effective, permitted, inheritable, as set last */
+	struct message failure;
+};
+
+/* Note that `call` failed with errno, on `detail` (may be NULL). Always -1, so: return fail(...).
+ */
+int fail(struct init *init, const char *call, const char *detail);
+/* The same with an error number of our own. */
+int fail_with(struct init *init, int error, const char *call, const char *detail);
+
+/* channel.c */
+int send_message(struct init *init, struct message *message, int fd);
+int sync_with_runtime(struct init *init, uint32_t type, uint32_t value, int fd);
+int receive_reply(struct init *init, int socket);
+
+/* path.c: every path inside the rootfs goes through these */
+#define RESOLVE_INSIDE (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+int open_inside(struct init *init, const char *path, uint64_t flags, uint64_t resolve);
+int make_parent(struct init *init, const char *path, char name[256]);
+int make_directory(struct init *init, const char *path, mode_t mode);
+int make_file(struct init *init, const char *path);
+int fd_path(int fd, char buffer[32]);
+
+/* procfs.c */
+int open_procfs(struct init *init);
+int write_proc(struct init *init, const char *path, const char *value);
+
+/* mounts.c */
+int attach(struct init *init, int mount, int target, const char *destination);
+int set_attributes(struct init *init, int fd, unsigned at_flags, struct mount_attr attr,
+		   const char *path);
+
+/* copy.c */
+int copy_tree(struct init *init, int from, int to);
+
+/* slots */
+int slot_fd(struct init *init, uint32_t slot);
+int put_slot(struct init *init, uint32_t slot, int fd);
+
+#endif

@@ -1,0 +1,338 @@
+/* Mounts: prepared detached, with their attributes, and only then attached where the destination
+ * resolves to. */
+#include "init.h"
+
+#include <limits.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+/* Attach the detached `mount` on the file that `target` refers to. */
+int attach(struct init *init, int mount, int target, const char *destination)
+{
+	if (sys_move_mount(mount, "", target, "",
+			   MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+		return fail(init, "move_mount", destination);
+	return 0;
+}
+
+int set_attributes(struct init *init, int fd, unsigned at_flags, struct mount_attr attr,
+		   const char *path)
+{
+	if (!attr.attr_set && !attr.attr_clr && !attr.propagation)
+		return 0;
+	/* the kernel wants the old access-time mode cleared whenever a new one is set */
+	if (attr.attr_set & MOUNT_ATTR__ATIME || attr.attr_clr & MOUNT_ATTR__ATIME)
+		attr.attr_clr |= MOUNT_ATTR__ATIME;
+	if (sys_mount_setattr(fd, "", AT_EMPTY_PATH | at_flags, &attr) < 0)
+		return fail(init, "mount_setattr", path);
+	return 0;
+}
+
+static int set_propagation(struct init *init, int fd, uint32_t flags, const char *path)
+{
+	struct mount_attr attr = {.propagation = flags & ~(uint32_t)MS_REC};
+
+	return set_attributes(init, fd, flags & MS_REC ? AT_RECURSIVE : 0, attr, path);
+}
+
+static int set_idmap(struct init *init, int fd, uint32_t slot, bool recursive, const char *path)
+{
+	if (slot == NO_SLOT)
+		return 0;
+	int userns = slot_fd(init, slot);
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns};
+
+	if (userns < 0)
+		return -1;
+	return set_attributes(init, fd, recursive ? AT_RECURSIVE : 0, attr, path);
+}
+
+/* What the filesystem itself said ("overlay: missing 'lowerdir'") is the better detail. */
+static int fail_fs(struct init *init, int fs, const char *call, const char *destination)
+{
+	char detail[DETAIL_MAX], text[512];
+	int saved = errno;
+	size_t at = strnlen(destination, sizeof detail / 2);
+
+	memcpy(detail, destination, at);
+	detail[at] = '\0';
+	for (;;) {
+		ssize_t size = read(fs, text, sizeof text - 1);
+
+		if (size <= 0)
+			break;
+		text[size] = '\0';
+		const char *from = size > 2 && text[1] == ' ' ? text + 2 : text;
+		size_t length = strcspn(from, "\n");
+
+		if (at + length + 3 >= sizeof detail)
+			break;
+		memcpy(detail + at, ": ", 2);
+		memcpy(detail + at + 2, from, length);
+		at += length + 2;
+		detail[at] = '\0';
+	}
+	return fail_with(init, saved, call, detail);
+}
+
+static int configure(struct init *init, int fs, const struct texts *options,
+		     const char *destination)
+{
+	for (uint32_t i = 0; i < options->count; i++) {
+		char *key = options->items[i], *value = strchr(key, '=');
+		int result;
+
+		if (value) {
+			char name[256];
+
+			if ((size_t)(value - key) >= sizeof name)
+				return fail_with(init, ENAMETOOLONG, "fsconfig", destination);
+			memcpy(name, key, (size_t)(value - key));
+			name[value - key] = '\0';
+			result = sys_fsconfig(fs, FSCONFIG_SET_STRING, name, value + 1, 0);
+		} else {
+			result = sys_fsconfig(fs, FSCONFIG_SET_FLAG, key, NULL, 0);
+		}
+		if (result < 0) {
+			char detail[512] = {0};
+
+			strncpy(detail, destination, 255);
+			strcat(detail, ": option ");
+			strncat(detail, key, 240);
+			return fail_fs(init, fs, "fsconfig", detail);
+		}
+	}
+	return 0;
+}
+
+int op_mount_filesystem(struct init *init, const struct mount_filesystem *op)
+{
+	bool plain = op->flags & FS_NO_SYMLINK;
+	cleanup_fd int target = -1;
+
+	/* A container's image must not send the procfs or sysfs elsewhere by a symlink
+	 * (CVE-2019-19921, CVE-2023-28642) */
+	if (plain)
+		target =
+		    open_inside(init, op->destination, O_PATH | O_DIRECTORY, RESOLVE_NO_SYMLINKS);
+	if (target < 0) {
+		if (plain && errno != ENOENT)
+			return fail(init, "openat2", op->destination);
+		target = make_directory(init, op->destination, 0755);
+	}
+	if (target < 0)
+		return fail(init, "openat2", op->destination);
+
+	cleanup_fd int fs = sys_fsopen(op->fstype, FSOPEN_CLOEXEC);
+
+	if (fs < 0)
+		return fail(init, "fsopen", op->fstype);
+	if (*op->source && sys_fsconfig(fs, FSCONFIG_SET_STRING, "source", op->source, 0) < 0)
+		return fail_fs(init, fs, "fsconfig", op->destination);
+	if (configure(init, fs, &op->options, op->destination) < 0)
+		return -1;
+	if (sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return fail_fs(init, fs, "fsconfig", op->destination);
+	cleanup_fd int mount = sys_fsmount(fs, FSMOUNT_CLOEXEC, (unsigned)op->attrs);
+
+	if (mount < 0)
+		return fail_fs(init, fs, "fsmount", op->destination);
+	if (op->flags & FS_COPY_UP) {
+		if (copy_tree(init, target, mount) < 0)
+			return -1;
+	}
+	if (set_idmap(init, mount, op->idmap_slot, false, op->destination) < 0)
+		return -1;
+	if (attach(init, mount, target, op->destination) < 0)
+		return -1;
+	return set_propagation(init, mount, op->propagation, op->destination);
+}
+
+static int bind_attributes(struct init *init, int fd, uint64_t set, uint64_t clear,
+			   unsigned at_flags, const char *path)
+{
+	struct mount_attr attr = {.attr_set = set, .attr_clr = clear};
+
+	return set_attributes(init, fd, at_flags, attr, path);
+}
+
+/* Make the destination of a bind mount to suit its source: a directory, or a file for anything
+ * else. */
+static int bind_target(struct init *init, int source, const char *destination)
+{
+	struct stat info;
+
+	if (fstat(source, &info) < 0)
+		return -1;
+	return S_ISDIR(info.st_mode) ? make_directory(init, destination, 0755)
+				     : make_file(init, destination);
+}
+
+static int copy_symlink(struct init *init, const struct mount_bind *op, bool *done)
+{
+	char link[PATH_MAX], name[256];
+	ssize_t size = readlink(op->source, link, sizeof link - 1);
+
+	*done = false;
+	if (size < 0)
+		return 0; /* not a symlink: an ordinary bind mount */
+	link[size] = '\0';
+	cleanup_fd int parent = make_parent(init, op->destination, name);
+
+	if (parent < 0)
+		return fail(init, "openat2", op->destination);
+	*done = true;
+	if (symlinkat(link, parent, name) < 0 && errno != EEXIST)
+		return fail(init, "symlinkat", op->destination);
+	return 0;
+}
+
+int op_mount_bind(struct init *init, const struct mount_bind *op)
+{
+	unsigned tree =
+	    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (op->flags & BIND_RECURSIVE ? AT_RECURSIVE : 0);
+	cleanup_fd int opened = -1;
+	int mount;
+
+	if (op->source_slot != NO_SLOT) {
+		mount = slot_fd(init, op->source_slot);
+		if (mount < 0)
+			return -1;
+	} else if (op->flags & BIND_SOURCE_IN_ROOTFS) {
+		cleanup_fd int inside = open_inside(init, op->source, O_PATH, 0);
+
+		if (inside < 0)
+			return fail(init, "openat2", op->source);
+		mount = opened = sys_open_tree(inside, "", tree | AT_EMPTY_PATH);
+	} else {
+		bool done = false;
+
+		if (op->flags & BIND_NO_SYMLINK_SOURCE &&
+		    (copy_symlink(init, op, &done) < 0 || done))
+			return done && init->failure.type == 0 ? 0 : -1;
+		mount = opened = sys_open_tree(AT_FDCWD, op->source, tree);
+	}
+	if (mount < 0)
+		return fail(init, "open_tree", op->source);
+	cleanup_fd int target = bind_target(init, mount, op->destination);
+
+	if (target < 0)
+		return fail(init, "openat2", op->destination);
+	if (set_idmap(init, mount, op->idmap_slot, op->idmap_recursive, op->destination) < 0 ||
+	    bind_attributes(init, mount, op->tree_set, op->tree_clear, AT_RECURSIVE,
+			    op->destination) < 0 ||
+	    bind_attributes(init, mount, op->attrs_set, op->attrs_clear, 0, op->destination) < 0)
+		return -1;
+	if (attach(init, mount, target, op->destination) < 0)
+		return -1;
+	return set_propagation(init, mount, op->propagation, op->destination);
+}
+
+int op_change_mount(struct init *init, const struct change_mount *op)
+{
+	cleanup_fd int target = open_inside(init, op->destination, O_PATH, 0);
+
+	if (target < 0)
+		return fail(init, "openat2", op->destination);
+	if (op->options.count > 0) {
+		cleanup_fd int fs = sys_fspick(target, "", FSPICK_EMPTY_PATH | FSPICK_CLOEXEC);
+
+		if (fs < 0)
+			return fail(init, "fspick", op->destination);
+		if (configure(init, fs, &op->options, op->destination) < 0)
+			return -1;
+		if (sys_fsconfig(fs, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0) < 0)
+			return fail_fs(init, fs, "fsconfig", op->destination);
+	}
+	if (bind_attributes(init, target, op->tree_set, op->tree_clear, AT_RECURSIVE,
+			    op->destination) < 0 ||
+	    bind_attributes(init, target, op->attrs_set, op->attrs_clear, 0, op->destination) < 0)
+		return -1;
+	return set_propagation(init, target, op->propagation, op->destination);
+}
+
+int op_open_tree(struct init *init, const struct open_tree *op)
+{
+	int fd = sys_open_tree(AT_FDCWD, op->source,
+			       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
+				   (op->flags & BIND_RECURSIVE ? AT_RECURSIVE : 0));
+
+	if (fd < 0)
+		return fail(init, "open_tree", op->source);
+	return put_slot(init, op->slot, fd);
+}
+
+int op_readonly_path(struct init *init, const struct readonly_path *op)
+{
+	cleanup_fd int target = open_inside(init, op->destination, O_PATH, 0);
+
+	if (target < 0)
+		return errno == ENOENT || errno == ENOTDIR ? 0
+							   : fail(init, "openat2", op->destination);
+	cleanup_fd int mount = sys_open_tree(
+	    target, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
+
+	if (mount < 0)
+		return fail(init, "open_tree", op->destination);
+	if (bind_attributes(init, mount, MOUNT_ATTR_RDONLY, 0, 0, op->destination) < 0)
+		return -1;
+	return attach(init, mount, target, op->destination);
+}
+
+/* The null device that masks files: the host's, opened before the root changes and checked by its
+ * number, so that nothing a container puts at /dev/null is ever bound (CVE-2025-31133). */
+static int open_null(struct init *init)
+{
+	struct stat info;
+
+	if (init->null >= 0)
+		return 0;
+	cleanup_fd int fd = open_inside(init, "/dev/null", O_PATH | O_NOFOLLOW, 0);
+
+	if (fd < 0)
+		return fail(init, "openat2", "/dev/null");
+	if (fstat(fd, &info) < 0 || !S_ISCHR(info.st_mode) || info.st_rdev != 0x103)
+		return fail_with(init, ENODEV, "fstat", "/dev/null is not the null device");
+	init->null = take_fd(&fd);
+	return 0;
+}
+
+/* One empty tmpfs serves all masked directories: each gets a clone of its mount. */
+static int open_empty(struct init *init)
+{
+	if (init->empty >= 0)
+		return 0;
+	cleanup_fd int fs = sys_fsopen("tmpfs", FSOPEN_CLOEXEC);
+
+	if (fs < 0 || sys_fsconfig(fs, FSCONFIG_SET_STRING, "nr_inodes", "1", 0) < 0 ||
+	    sys_fsconfig(fs, FSCONFIG_SET_STRING, "size", "0", 0) < 0 ||
+	    sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return fail(init, "fsopen", "tmpfs");
+	init->empty = sys_fsmount(fs, FSMOUNT_CLOEXEC,
+				  MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+				      MOUNT_ATTR_NOEXEC);
+	return init->empty < 0 ? fail(init, "fsmount", "tmpfs") : 0;
+}
+
+int op_mask_path(struct init *init, const struct mask_path *op)
+{
+	struct stat info;
+	cleanup_fd int target = open_inside(init, op->destination, O_PATH, 0);
+
+	if (target < 0)
+		return errno == ENOENT || errno == ENOTDIR ? 0
+							   : fail(init, "openat2", op->destination);
+	if (fstat(target, &info) < 0)
+		return fail(init, "fstat", op->destination);
+	bool directory = S_ISDIR(info.st_mode);
+
+	if ((directory ? open_empty(init) : open_null(init)) < 0)
+		return -1;
+	cleanup_fd int mount = sys_open_tree(directory ? init->empty : init->null, "",
+					     OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+
+	if (mount < 0)
+		return fail(init, "open_tree", op->destination);
+	return attach(init, mount, target, op->destination);
+}

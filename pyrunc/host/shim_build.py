@@ -1,0 +1,50 @@
+"""Builds `pyrunc.host._shim`: the system calls that Python cannot make, or not without running Python in a child."""
+
+from __future__ import annotations
+
+from glob import glob
+
+from cffi import FFI
+
+ffi = FFI()
+
+ffi.cdef("""
+struct pyrunc_spawn {
+    int executable;
+    uint64_t flags;
+    int cgroup;
+    int stdio[3];
+    int preserve;
+    const int *fds;
+    int fd_count;
+    int pidfd;
+    int error;
+};
+int pyrunc_spawn(struct pyrunc_spawn *spawn);
+
+struct hook_result {
+    int error;
+    int status;
+    const char *call;
+    char output[512];
+};
+int run_hook(const char *path, char *const argv[], char *const envp[], const char *state, size_t state_size,
+             long timeout, struct hook_result *result);
+
+int prctl(int option, unsigned long arg2, unsigned long arg3, unsigned long arg4, unsigned long arg5);
+""")
+
+ffi.set_source(
+    "pyrunc.host._shim",
+    """
+#include <sys/prctl.h>
+#include "csrc/common/hook.h"
+#include "csrc/shim/spawn.h"
+""",
+    sources=["csrc/common/hook.c", *sorted(glob("csrc/shim/*.c"))],
+    include_dirs=["."],
+    extra_compile_args=["-D_GNU_SOURCE", "-std=gnu11", "-Wall", "-Wextra"],
+)
+
+if __name__ == "__main__":
+    ffi.compile(verbose=True)

@@ -1,0 +1,725 @@
+"""The operations of a plan: the one table of the plan format.
+
+Each class is one operation. Its annotations, in order, are its fields and their encoding; `encode` here and
+the decoder in ``csrc/init/plan_format.h`` (written by ``python -m pyrunc.plan.header``) both come from them.
+The order of the classes gives the opcodes.
+
+Field types: ``u32``, ``i32``, ``u64`` little-endian integers; ``Text`` a UTF-8 string without NUL; ``Blob`` bytes;
+``Texts`` and ``U32s`` lists. Paths named *destination* lie inside the rootfs; all others are the host's.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias, dataclass_transform
+
+    u32: TypeAlias = int
+    i32: TypeAlias = int
+    u64: TypeAlias = int
+    Text: TypeAlias = str
+    Blob: TypeAlias = bytes
+    Texts: TypeAlias = list[str]
+    U32s: TypeAlias = list[int]
+else:
+
+    def dataclass_transform(**_: object) -> object:
+        return lambda cls: cls
+
+
+NO_SLOT = 0xFFFFFFFF
+
+# Sync kinds: what the runtime does while the init waits.
+SYNC_START = 0
+SYNC_MAP_IDS = 1
+SYNC_HOOKS = 2
+SYNC_CLONED = 3
+SYNC_NETWORK = 4
+SYNC_SECCOMP = 5
+
+SYNC_TEXT = {
+    SYNC_START: "the runtime moves the process into its cgroup",
+    SYNC_MAP_IDS: "the runtime writes the id mappings",
+    SYNC_HOOKS: "the runtime runs the prestart and createRuntime hooks",
+    SYNC_CLONED: "the runtime sets up the new process",
+    SYNC_NETWORK: "the runtime moves the network devices",
+    SYNC_SECCOMP: "the runtime hands the seccomp listener to its agent",
+}
+
+# MountBind.flags
+BIND_RECURSIVE = 1
+BIND_NO_SYMLINK_SOURCE = 2  # copy-symlink: a symlink as source is made anew, not followed
+BIND_SOURCE_IN_ROOTFS = 4  # source is resolved inside the rootfs
+
+# MountFilesystem.flags
+FS_NO_SYMLINK = 1  # the destination must be a plain directory (CVE-2023-28642: /proc or /sys as a symlink)
+FS_COPY_UP = 2  # tmpcopyup: the files under the destination are copied into the new tmpfs
+
+CLONE_NAMES = (
+    (0x00000080, "time"),
+    (0x00020000, "mount"),
+    (0x02000000, "cgroup"),
+    (0x04000000, "uts"),
+    (0x08000000, "ipc"),
+    (0x10000000, "user"),
+    (0x20000000, "pid"),
+    (0x40000000, "network"),
+)
+
+PROPAGATION_NAMES = {1 << 20: "shared", 1 << 19: "slave", 1 << 18: "private", 1 << 17: "unbindable"}
+MS_REC = 0x4000
+
+ATTR_NAMES = (
+    (0x00000001, "ro"),
+    (0x00000002, "nosuid"),
+    (0x00000004, "nodev"),
+    (0x00000008, "noexec"),
+    (0x00000010, "noatime"),
+    (0x00000020, "strictatime"),
+    (0x00000080, "nodiratime"),
+    (0x00100000, "idmap"),
+    (0x00200000, "nosymfollow"),
+)
+
+
+def namespace_names(flags: int) -> str:
+    """The names of the CLONE_NEW* bits in `flags`, for a person."""
+    return ", ".join(name for bit, name in CLONE_NAMES if flags & bit) or "none"
+
+
+def propagation_name(flags: int) -> str:
+    """The name of a mount propagation (MS_* flags), for a person."""
+    prefix = "r" if flags & MS_REC else ""
+    return prefix + PROPAGATION_NAMES.get(flags & ~MS_REC, hex(flags))
+
+
+def attr_names(bits: int, sign: str = "") -> str:
+    """The names of MOUNT_ATTR_* bits, for a person."""
+    return "".join(f",{sign}{name}" for bit, name in ATTR_NAMES if bits & bit)
+
+
+REGISTRY: list[type[Operation]] = []
+
+
+@dataclass_transform(kw_only_default=False)
+class Operation:
+    """One step of a plan.
+
+    Attributes:
+        pointer: the JSON pointer in config.json that asked for it; "" when the runtime itself does.
+        opcode: its number in the encoding.
+        fields: ((name, type), ...) in encoding order.
+    """
+
+    opcode = -1
+    fields: tuple[tuple[str, str], ...] = ()
+    pointer = ""
+
+    if not TYPE_CHECKING:
+
+        def __init_subclass__(cls) -> None:
+            cls.fields = tuple(cls.__dict__.get("__annotations__", {}).items())
+            cls.opcode = len(REGISTRY)
+            REGISTRY.append(cls)
+
+        def __init__(self, *values: Any, pointer: str = "", **named: Any) -> None:
+            fields = self.fields
+            if len(values) > len(fields):
+                raise TypeError(f"{type(self).__name__} takes {len(fields)} fields")
+            for (name, _), value in zip(fields, values, strict=False):
+                setattr(self, name, value)
+            for name, value in named.items():
+                setattr(self, name, value)
+            if len(values) + len(named) != len(fields):
+                raise TypeError(f"{type(self).__name__}: fields missing or unknown")
+            if pointer:
+                self.pointer = pointer
+
+    def at(self, pointer: str) -> Any:
+        """Set the JSON pointer that asked for this operation; returns the operation."""
+        self.pointer = pointer
+        return self
+
+    def encode(self) -> bytes:
+        """The operation as the init reads it."""
+        body = b""
+        for name, kind in self.fields:
+            body += _ENCODERS[kind](getattr(self, name))
+        return self.opcode.to_bytes(4, "little") + len(body).to_bytes(4, "little") + body
+
+    def describe(self) -> str:
+        """What it does, in one line, for a person."""
+        return " ".join(f"{name}={getattr(self, name)}" for name, _ in self.fields)
+
+    def to_json(self) -> dict[str, Any]:
+        """The operation as a JSON object."""
+        value: dict[str, Any] = {"operation": type(self).__name__}
+        if self.pointer:
+            value["pointer"] = self.pointer
+        for name, _ in self.fields:
+            field = getattr(self, name)
+            value[name] = field.hex() if isinstance(field, bytes) else field
+        return value
+
+    def __repr__(self) -> str:
+        inner = ", ".join(f"{name}={getattr(self, name)!r}" for name, _ in self.fields)
+        return f"{type(self).__name__}({inner})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+    __hash__ = object.__hash__
+
+
+def _encode_u32(value: int) -> bytes:
+    return value.to_bytes(4, "little")
+
+
+def _encode_blob(value: bytes) -> bytes:
+    return len(value).to_bytes(4, "little") + value
+
+
+def _encode_text(value: str) -> bytes:
+    data = value.encode("utf-8", "surrogateescape")
+    if b"\0" in data:
+        raise ValueError(f"{value!r} contains a NUL character")
+    return len(data).to_bytes(4, "little") + data + b"\0"
+
+
+def _encode_texts(values: list[str]) -> bytes:
+    return len(values).to_bytes(4, "little") + b"".join(map(_encode_text, values))
+
+
+def _encode_u32s(values: list[int]) -> bytes:
+    return len(values).to_bytes(4, "little") + b"".join(map(_encode_u32, values))
+
+
+_ENCODERS: dict[str, Any] = {
+    "u32": _encode_u32,
+    "i32": lambda value: value.to_bytes(4, "little", signed=True),
+    "u64": lambda value: value.to_bytes(8, "little"),
+    "Text": _encode_text,
+    "Blob": _encode_blob,
+    "Texts": _encode_texts,
+    "U32s": _encode_u32s,
+}
+
+
+# ---- processes and namespaces -----------------------------------------------------------------
+
+
+class Sync(Operation):
+    """Report to the runtime and wait until it answers; the answer may carry the state for later hooks."""
+
+    kind: u32
+
+    def describe(self) -> str:
+        return f"wait while {SYNC_TEXT[self.kind]}"
+
+
+class JoinNamespaces(Operation):
+    """setns(2) into namespaces named by path. Those that refuse are tried again after the user namespace."""
+
+    paths: Texts
+    types: U32s
+
+    def describe(self) -> str:
+        pairs = zip(self.types, self.paths, strict=True)
+        return "join " + ", ".join(f"{namespace_names(t)} namespace {p}" for t, p in pairs)
+
+
+class JoinContainer(Operation):
+    """setns(2) into the namespaces `flags` of the process that the pidfd in `slot` refers to."""
+
+    slot: u32
+    flags: u32
+
+    def describe(self) -> str:
+        return f"join the container's namespaces: {namespace_names(self.flags)}"
+
+
+class Unshare(Operation):
+    """unshare(2): make new namespaces for this process (time: for its children)."""
+
+    flags: u32
+
+    def describe(self) -> str:
+        return f"new namespaces: {namespace_names(self.flags)}"
+
+
+class Clone(Operation):
+    """Go on in a child, made with clone3(2) as a child of the runtime, in new namespaces."""
+
+    flags: u32
+
+    def describe(self) -> str:
+        return f"go on in a child with new namespaces: {namespace_names(self.flags)}"
+
+
+class SetIdentity(Operation):
+    """Become `uid`:`gid` of the present user namespace, keeping its capabilities."""
+
+    uid: u32
+    gid: u32
+
+    def describe(self) -> str:
+        return f"become {self.uid}:{self.gid} of the user namespace"
+
+
+class SetDumpable(Operation):
+    """prctl(PR_SET_DUMPABLE): 0 hides this process's /proc/PID/{exe,fd,mem} from the container."""
+
+    value: u32
+
+
+class LoopbackUp(Operation):
+    """Bring the loopback device of a new network namespace up."""
+
+    def describe(self) -> str:
+        return "bring up lo"
+
+
+class SetHostname(Operation):
+    name: Text
+
+    def describe(self) -> str:
+        return f"hostname {self.name}"
+
+
+class SetDomainname(Operation):
+    name: Text
+
+    def describe(self) -> str:
+        return f"domainname {self.name}"
+
+
+# ---- the root filesystem ----------------------------------------------------------------------
+
+
+class SetPropagation(Operation):
+    """Set the propagation of the mount at `path` (of the host, before the root is changed)."""
+
+    path: Text
+    flags: u32
+
+    def describe(self) -> str:
+        return f"make {self.path} {propagation_name(self.flags)}"
+
+
+class OpenRootfs(Operation):
+    """Bind the rootfs onto itself and open it: every destination is resolved below this descriptor."""
+
+    path: Text
+
+    def describe(self) -> str:
+        return f"rootfs {self.path}"
+
+
+class OpenTree(Operation):
+    """Clone the mount at `source` into `slot` while still in the host's namespaces."""
+
+    slot: u32
+    source: Text
+    flags: u32
+
+    def describe(self) -> str:
+        return f"open {self.source} for a later bind mount"
+
+
+class MakeIdmap(Operation):
+    """Make a user namespace with these id mappings into `slot`, for an id-mapped mount.
+
+    `uids` and `gids` hold container id, host id, size, one after another.
+    """
+
+    slot: u32
+    uids: U32s
+    gids: U32s
+
+    def describe(self) -> str:
+        return f"id mapping: uids {_triples(self.uids)}, gids {_triples(self.gids)}"
+
+
+class MountFilesystem(Operation):
+    """Mount a new instance of `fstype` on `destination`: fsopen, fsconfig, fsmount, move_mount."""
+
+    fstype: Text
+    source: Text
+    destination: Text
+    options: Texts
+    attrs: u64
+    propagation: u32
+    flags: u32
+    idmap_slot: u32
+
+    def describe(self) -> str:
+        options = "".join(f",{option}" for option in self.options) + attr_names(self.attrs)
+        if self.flags & FS_COPY_UP:
+            options += ",tmpcopyup"
+        if self.propagation:
+            options += f",{propagation_name(self.propagation)}"
+        return f"mount {self.fstype} on {self.destination}" + (options and f" ({options[1:]})")
+
+
+class MountBind(Operation):
+    """Bind `source` (or the tree in `source_slot`) on `destination`: open_tree, mount_setattr, move_mount.
+
+    The *tree* attributes are applied to all mounts below too (`rro`, `rnosuid`, …).
+    """
+
+    source: Text
+    source_slot: u32
+    destination: Text
+    flags: u32
+    attrs_set: u64
+    attrs_clear: u64
+    tree_set: u64
+    tree_clear: u64
+    propagation: u32
+    idmap_slot: u32
+    idmap_recursive: u32
+
+    def describe(self) -> str:
+        options = "rbind" if self.flags & BIND_RECURSIVE else "bind"
+        options += attr_names(self.attrs_set) + attr_names(self.attrs_clear, "-")
+        options += attr_names(self.tree_set, "r-") + attr_names(self.tree_clear, "-r-")
+        if self.propagation:
+            options += f",{propagation_name(self.propagation)}"
+        if self.idmap_slot != NO_SLOT:
+            options += ",ridmap" if self.idmap_recursive else ",idmap"
+        return f"mount {self.source} on {self.destination} ({options})"
+
+
+class ChangeMount(Operation):
+    """Change the mount on `destination`: attributes, propagation, and with options its superblock (remount)."""
+
+    destination: Text
+    options: Texts
+    attrs_set: u64
+    attrs_clear: u64
+    tree_set: u64
+    tree_clear: u64
+    propagation: u32
+
+    def describe(self) -> str:
+        options = "".join(f",{option}" for option in self.options)
+        options += attr_names(self.attrs_set) + attr_names(self.attrs_clear, "-")
+        options += attr_names(self.tree_set, "r-") + attr_names(self.tree_clear, "-r-")
+        if self.propagation:
+            options += f",{propagation_name(self.propagation)}"
+        return f"remount {self.destination} ({options[1:]})"
+
+
+class MakeDirectory(Operation):
+    destination: Text
+    mode: u32
+
+    def describe(self) -> str:
+        return f"mkdir {self.destination} {self.mode:04o}"
+
+
+class MakeSymlink(Operation):
+    """Make a symlink; one that is there already is left alone."""
+
+    target: Text
+    destination: Text
+    replace: u32
+
+    def describe(self) -> str:
+        return f"symlink {self.destination} -> {self.target}"
+
+
+class MakeNode(Operation):
+    """Make a device node or fifo; one of the same type and number is accepted as it is."""
+
+    destination: Text
+    mode: u32
+    major: u32
+    minor: u32
+    uid: u32
+    gid: u32
+
+    def describe(self) -> str:
+        kind = {0o020000: "c", 0o060000: "b", 0o010000: "p"}.get(self.mode & 0o170000, "?")
+        device = "" if kind == "p" else f" {self.major}:{self.minor}"
+        owner = f"{self.uid}:{self.gid}"
+        return f"mknod {self.destination} {kind}{device} {self.mode & 0o7777:04o} {owner}"
+
+
+class BindDevice(Operation):
+    """Bind the host's device `source`, checked to have this number, where mknod is not allowed."""
+
+    source: Text
+    destination: Text
+    mode: u32
+    major: u32
+    minor: u32
+
+    def describe(self) -> str:
+        return f"bind device {self.source} on {self.destination}"
+
+
+class OpenConsole(Operation):
+    """Open a pty of the container's devpts, send its master over the socket in `slot`, bind it on /dev/console."""
+
+    slot: u32
+    width: u32
+    height: u32
+    mount: u32
+    uid: u32
+    gid: u32
+
+    def describe(self) -> str:
+        return f"open a console of {self.width}x{self.height}"
+
+
+class PivotRoot(Operation):
+    """pivot_root(2) into the rootfs and detach the host's tree."""
+
+    def describe(self) -> str:
+        return "pivot_root into the rootfs"
+
+
+class MoveRoot(Operation):
+    """Move the rootfs mount over / and chroot (--no-pivot, for an initramfs, where pivot_root cannot work)."""
+
+    def describe(self) -> str:
+        return "move the rootfs onto / and chroot"
+
+
+class ChangeRoot(Operation):
+    """chroot(2) into the rootfs, when the container has no mount namespace of its own."""
+
+    def describe(self) -> str:
+        return "chroot into the rootfs"
+
+
+class MaskPath(Operation):
+    """Hide a path: a file under /dev/null, a directory under an empty read-only tmpfs. A missing one is skipped."""
+
+    destination: Text
+
+    def describe(self) -> str:
+        return f"mask {self.destination}"
+
+
+class ReadonlyPath(Operation):
+    """Make a path read-only by a bind mount over itself. A missing one is skipped."""
+
+    destination: Text
+
+    def describe(self) -> str:
+        return f"read-only {self.destination}"
+
+
+# ---- the process ------------------------------------------------------------------------------
+
+
+class WriteSysctl(Operation):
+    """Write `value` to /proc/sys/`path`, through a private procfs."""
+
+    path: Text
+    value: Text
+
+    def describe(self) -> str:
+        return f"sysctl {self.path.replace('/', '.')} = {self.value}"
+
+
+class SetLabel(Operation):
+    """Write an LSM label to /proc/thread-self/attr/`attribute`, through a private procfs."""
+
+    attribute: Text
+    label: Text
+
+    def describe(self) -> str:
+        return f"label {self.attribute} = {self.label}"
+
+
+class JoinSessionKeyring(Operation):
+    """Join a new session keyring, so that the container cannot reach the caller's."""
+
+    name: Text
+
+    def describe(self) -> str:
+        return f"new session keyring {self.name}"
+
+
+class NewSession(Operation):
+    """setsid(2)."""
+
+    def describe(self) -> str:
+        return "new session"
+
+
+class SetRlimit(Operation):
+    resource: u32
+    soft: u64
+    hard: u64
+
+    def describe(self) -> str:
+        return f"rlimit {self.resource} soft {self.soft} hard {self.hard}"
+
+
+class SetScheduler(Operation):
+    """sched_setattr(2); times in nanoseconds."""
+
+    policy: u32
+    flags: u64
+    nice: i32
+    priority: u32
+    runtime: u64
+    deadline: u64
+    period: u64
+
+
+class SetIoPriority(Operation):
+    """ioprio_set(2): class << 13 | priority."""
+
+    value: u32
+
+
+class SetAffinity(Operation):
+    """sched_setaffinity(2): a CPU mask, lowest CPU in the lowest bit of the first byte."""
+
+    mask: Blob
+
+    def describe(self) -> str:
+        return f"CPU affinity mask {int.from_bytes(self.mask, 'little'):#x}"
+
+
+class SetMemoryPolicy(Operation):
+    """set_mempolicy(2): mode with flags, and a node mask."""
+
+    mode: u32
+    nodes: Blob
+
+    def describe(self) -> str:
+        return f"memory policy {self.mode:#x} nodes {int.from_bytes(self.nodes, 'little'):#x}"
+
+
+class SetPersonality(Operation):
+    """personality(2)."""
+
+    persona: u32
+
+
+class SetUmask(Operation):
+    mask: u32
+
+    def describe(self) -> str:
+        return f"umask {self.mask:04o}"
+
+
+class SetNoNewPrivileges(Operation):
+    """prctl(PR_SET_NO_NEW_PRIVS)."""
+
+    def describe(self) -> str:
+        return "no new privileges"
+
+
+class OwnStdio(Operation):
+    """Give stdin, stdout and stderr to `uid`, so that the program may reopen them by /dev/stdout."""
+
+    uid: u32
+
+    def describe(self) -> str:
+        return f"stdio owned by {self.uid}"
+
+
+class DropBounding(Operation):
+    """Drop all capabilities from the bounding set but those in `keep` (a bit mask)."""
+
+    keep: u64
+
+    def describe(self) -> str:
+        return f"bounding set {self.keep:#x}"
+
+
+class SetUser(Operation):
+    """setgroups, setresgid, setresuid, keeping capabilities until SetCapabilities."""
+
+    uid: u32
+    gid: u32
+    groups: U32s
+    set_groups: u32
+
+    def describe(self) -> str:
+        groups = f" groups {','.join(map(str, self.groups))}" if self.groups else ""
+        return f"user {self.uid}:{self.gid}{groups}"
+
+
+class SetCapabilities(Operation):
+    """capset(2) and the ambient set; bit masks."""
+
+    effective: u64
+    permitted: u64
+    inheritable: u64
+    ambient: u64
+
+    def describe(self) -> str:
+        return (
+            f"capabilities effective {self.effective:#x} permitted {self.permitted:#x}"
+            f" inheritable {self.inheritable:#x} ambient {self.ambient:#x}"
+        )
+
+
+class LoadSeccomp(Operation):
+    """seccomp(SECCOMP_SET_MODE_FILTER). With `listener`, its descriptor is sent to the runtime by a helper
+    process that the filter does not bind, and the init waits until it is handed on."""
+
+    program: Blob
+    flags: u32
+    listener: u32
+
+    def describe(self) -> str:
+        listener = ", with a listener" if self.listener else ""
+        return f"seccomp filter of {len(self.program) // 8} instructions{listener}"
+
+
+class ChangeDirectory(Operation):
+    """chdir(2), making the directory if it is missing, and check that it lies inside the root."""
+
+    path: Text
+
+    def describe(self) -> str:
+        return f"chdir {self.path}"
+
+
+class WaitForStart(Operation):
+    """Wait for `start` on the listening socket in `slot`."""
+
+    slot: u32
+
+    def describe(self) -> str:
+        return "wait for start"
+
+
+class RunHook(Operation):
+    """Run a createContainer or startContainer hook here; `timeout` in seconds, 0 for none."""
+
+    path: Text
+    args: Texts
+    env: Texts
+    timeout: u32
+
+    def describe(self) -> str:
+        return f"hook {' '.join(self.args) or self.path}"
+
+
+class Execute(Operation):
+    """execve(2) of args[0], searched in the PATH of `env`. `set_home`: add HOME from /etc/passwd of `uid`."""
+
+    args: Texts
+    env: Texts
+    uid: u32
+    set_home: u32
+    keep_fds: u32
+
+    def describe(self) -> str:
+        return "exec " + " ".join(self.args)
+
+
+def _triples(values: list[int]) -> str:
+    return " ".join(
+        f"{values[i]}:{values[i + 1]}:{values[i + 2]}" for i in range(0, len(values), 3)
+    )
