@@ -5,7 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/mount.h>
+#include <linux/mount.h> /* also MS_* */
 #include <linux/openat2.h>
 #include <sched.h>
 #include <stdint.h>
@@ -14,17 +14,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#ifndef MS_REC
-#define MS_RDONLY 1
-#define MS_REMOUNT 32
-#define MS_BIND 4096
-#define MS_MOVE 8192
-#define MS_REC 16384
-#define MS_UNBINDABLE (1 << 17)
-#define MS_PRIVATE (1 << 18)
-#define MS_SLAVE (1 << 19)
-#define MS_SHARED (1 << 20)
-#endif
 #ifndef MNT_DETACH
 #define MNT_DETACH 2
 #endif

@@ -106,45 +106,92 @@ static int configure(struct init *init, int fs, const struct texts *options,
 	return 0;
 }
 
-int op_mount_filesystem(struct init *init, const struct mount_filesystem *op)
+/* Flags that fsconfig does not know: mount(2), on the destination's descriptor. */
+static int mount_with_flags(struct init *init, const struct mount_filesystem *op, int target)
 {
-	bool plain = op->flags & FS_NO_SYMLINK;
-	cleanup_fd int target = -1;
+	static const struct {
+		uint64_t attr;
+		unsigned long flag;
+	} table[] = {
+	    {MOUNT_ATTR_RDONLY, MS_RDONLY},
+	    {MOUNT_ATTR_NOSUID, MS_NOSUID},
+	    {MOUNT_ATTR_NODEV, MS_NODEV},
+	    {MOUNT_ATTR_NOEXEC, MS_NOEXEC},
+	    {MOUNT_ATTR_NODIRATIME, MS_NODIRATIME},
+	    {MOUNT_ATTR_NOATIME, MS_NOATIME},
+	    {MOUNT_ATTR_STRICTATIME, MS_STRICTATIME},
+	    {MOUNT_ATTR_NOSYMFOLLOW, MS_NOSYMFOLLOW},
+	};
+	char path[32], data[4096] = "";
+	unsigned long flags = op->ms_flags;
 
-	/* A container's image must not send the procfs or sysfs elsewhere by a symlink
-	 * (CVE-2019-19921, CVE-2023-28642) */
-	if (plain)
-		target =
-		    open_inside(init, op->destination, O_PATH | O_DIRECTORY, RESOLVE_NO_SYMLINKS);
-	if (target < 0) {
-		if (plain && errno != ENOENT)
-			return fail(init, "openat2", op->destination);
-		target = make_directory(init, op->destination, 0755);
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+		flags |= op->attrs & table[i].attr ? table[i].flag : 0;
+	for (uint32_t i = 0; i < op->options.count; i++) {
+		if (strlen(data) + strlen(op->options.items[i]) + 2 > sizeof data)
+			return fail_with(init, E2BIG, "mount", op->destination);
+		strcat(data, i ? "," : "");
+		strcat(data, op->options.items[i]);
 	}
-	if (target < 0)
-		return fail(init, "openat2", op->destination);
+	fd_path(target, path);
+	if (sys_mount(op->source, path, op->fstype, flags, data) < 0)
+		return fail(init, "mount", op->destination);
+	return open_inside(init, op->destination, O_PATH | O_DIRECTORY, 0);
+}
 
+static int new_filesystem(struct init *init, const struct mount_filesystem *op, const char *mode)
+{
 	cleanup_fd int fs = sys_fsopen(op->fstype, FSOPEN_CLOEXEC);
 
 	if (fs < 0)
 		return fail(init, "fsopen", op->fstype);
 	if (*op->source && sys_fsconfig(fs, FSCONFIG_SET_STRING, "source", op->source, 0) < 0)
 		return fail_fs(init, fs, "fsconfig", op->destination);
+	if (*mode && sys_fsconfig(fs, FSCONFIG_SET_STRING, "mode", mode, 0) < 0)
+		return fail_fs(init, fs, "fsconfig", op->destination);
 	if (configure(init, fs, &op->options, op->destination) < 0)
 		return -1;
 	if (sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
 		return fail_fs(init, fs, "fsconfig", op->destination);
-	cleanup_fd int mount = sys_fsmount(fs, FSMOUNT_CLOEXEC, (unsigned)op->attrs);
+	int mount = sys_fsmount(fs, FSMOUNT_CLOEXEC, (unsigned)op->attrs);
+
+	return mount < 0 ? fail_fs(init, fs, "fsmount", op->destination) : mount;
+}
+
+/* The directory to mount on, and, if that is to be kept, the mode of one that was there already. */
+static int filesystem_target(struct init *init, const struct mount_filesystem *op, char mode[8])
+{
+	struct stat info;
+	/* A container's image must not send procfs or sysfs elsewhere by a symlink (CVE-2019-19921,
+	 * CVE-2023-28642) */
+	uint64_t plain = op->flags & FS_NO_SYMLINK ? RESOLVE_NO_SYMLINKS : 0;
+	int fd = open_inside(init, op->destination, O_PATH | O_DIRECTORY, plain);
+
+	if (fd < 0 && errno == ENOENT)
+		return make_directory(init, op->destination, 0755);
+	if (fd >= 0 && op->flags & FS_KEEP_MODE && fstat(fd, &info) == 0) {
+		for (int digit = 0; digit < 4; digit++)
+			mode[digit] = (char)('0' + (info.st_mode >> (9 - 3 * digit) & 7));
+		mode[4] = '\0';
+	}
+	return fd;
+}
+
+int op_mount_filesystem(struct init *init, const struct mount_filesystem *op)
+{
+	char mode[8] = "";
+	cleanup_fd int target = filesystem_target(init, op, mode);
+
+	if (target < 0)
+		return fail(init, "openat2", op->destination);
+	cleanup_fd int mount =
+	    op->ms_flags ? mount_with_flags(init, op, target) : new_filesystem(init, op, mode);
 
 	if (mount < 0)
-		return fail_fs(init, fs, "fsmount", op->destination);
-	if (op->flags & FS_COPY_UP) {
-		if (copy_tree(init, target, mount) < 0)
-			return -1;
-	}
-	if (set_idmap(init, mount, op->idmap_slot, false, op->destination) < 0)
 		return -1;
-	if (attach(init, mount, target, op->destination) < 0)
+	if (op->flags & FS_COPY_UP && copy_tree(init, target, mount) < 0)
+		return -1;
+	if (!op->ms_flags && attach(init, mount, target, op->destination) < 0)
 		return -1;
 	return set_propagation(init, mount, op->propagation, op->destination);
 }
@@ -219,8 +266,7 @@ int op_mount_bind(struct init *init, const struct mount_bind *op)
 
 	if (target < 0)
 		return fail(init, "openat2", op->destination);
-	if (set_idmap(init, mount, op->idmap_slot, op->idmap_recursive, op->destination) < 0 ||
-	    bind_attributes(init, mount, op->tree_set, op->tree_clear, AT_RECURSIVE,
+	if (bind_attributes(init, mount, op->tree_set, op->tree_clear, AT_RECURSIVE,
 			    op->destination) < 0 ||
 	    bind_attributes(init, mount, op->attrs_set, op->attrs_clear, 0, op->destination) < 0)
 		return -1;
@@ -252,15 +298,22 @@ int op_change_mount(struct init *init, const struct change_mount *op)
 	return set_propagation(init, target, op->propagation, op->destination);
 }
 
+int op_enter_rootfs(struct init *init, const struct enter_rootfs *op)
+{
+	return chdir(op->path) < 0 ? fail(init, "chdir", op->path) : 0;
+}
+
 int op_open_tree(struct init *init, const struct open_tree *op)
 {
-	int fd = sys_open_tree(AT_FDCWD, op->source,
-			       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
-				   (op->flags & BIND_RECURSIVE ? AT_RECURSIVE : 0));
+	unsigned recursive = op->flags & BIND_RECURSIVE ? AT_RECURSIVE : 0;
+	cleanup_fd int fd =
+	    sys_open_tree(AT_FDCWD, op->source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive);
 
 	if (fd < 0)
 		return fail(init, "open_tree", op->source);
-	return put_slot(init, op->slot, fd);
+	if (set_idmap(init, fd, op->idmap_slot, op->idmap_recursive, op->source) < 0)
+		return -1;
+	return put_slot(init, op->slot, take_fd(&fd));
 }
 
 int op_readonly_path(struct init *init, const struct readonly_path *op)

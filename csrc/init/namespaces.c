@@ -9,6 +9,19 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
+int op_join_cgroups(struct init *init, const struct join_cgroups *op)
+{
+	for (uint32_t i = 0; i < op->files.count; i++) {
+		cleanup_fd int fd = open(op->files.items[i], O_WRONLY | O_CLOEXEC);
+
+		if (fd < 0)
+			return fail(init, "open", op->files.items[i]);
+		if (write(fd, "0", 1) != 1)
+			return fail(init, "write", op->files.items[i]);
+	}
+	return 0;
+}
+
 /* Namespaces owned by the host's user namespace must be joined before the container's, those owned
  * by the container's after it: so what refuses at first is tried again once the user namespace is
  * joined. */

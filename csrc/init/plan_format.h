@@ -9,7 +9,7 @@
 #define SYNC_START 0x0u
 #define SYNC_MAP_IDS 0x1u
 #define SYNC_HOOKS 0x2u
-#define SYNC_CLONED 0x3u
+#define SYNC_TIME 0x3u
 #define SYNC_NETWORK 0x4u
 #define SYNC_SECCOMP 0x5u
 #define BIND_RECURSIVE 0x1u
@@ -17,9 +17,13 @@
 #define BIND_SOURCE_IN_ROOTFS 0x4u
 #define FS_NO_SYMLINK 0x1u
 #define FS_COPY_UP 0x2u
+#define FS_KEEP_MODE 0x4u
 
 struct sync {
 	uint32_t kind;
+};
+struct join_cgroups {
+	struct texts files;
 };
 struct join_namespaces {
 	struct texts paths;
@@ -57,11 +61,17 @@ struct set_propagation {
 };
 struct open_rootfs {
 	const char *path;
+	uint32_t private;
+};
+struct enter_rootfs {
+	const char *path;
 };
 struct open_tree {
 	uint32_t slot;
 	const char *source;
 	uint32_t flags;
+	uint32_t idmap_slot;
+	uint32_t idmap_recursive;
 };
 struct make_idmap {
 	uint32_t slot;
@@ -74,9 +84,9 @@ struct mount_filesystem {
 	const char *destination;
 	struct texts options;
 	uint64_t attrs;
+	uint32_t ms_flags;
 	uint32_t propagation;
 	uint32_t flags;
-	uint32_t idmap_slot;
 };
 struct mount_bind {
 	const char *source;
@@ -88,8 +98,6 @@ struct mount_bind {
 	uint64_t tree_set;
 	uint64_t tree_clear;
 	uint32_t propagation;
-	uint32_t idmap_slot;
-	uint32_t idmap_recursive;
 };
 struct change_mount {
 	const char *destination;
@@ -240,6 +248,7 @@ struct execute {
 struct init;
 
 int op_sync(struct init *init, const struct sync *op);
+int op_join_cgroups(struct init *init, const struct join_cgroups *op);
 int op_join_namespaces(struct init *init, const struct join_namespaces *op);
 int op_join_container(struct init *init, const struct join_container *op);
 int op_unshare(struct init *init, const struct unshare *op);
@@ -251,6 +260,7 @@ int op_set_hostname(struct init *init, const struct set_hostname *op);
 int op_set_domainname(struct init *init, const struct set_domainname *op);
 int op_set_propagation(struct init *init, const struct set_propagation *op);
 int op_open_rootfs(struct init *init, const struct open_rootfs *op);
+int op_enter_rootfs(struct init *init, const struct enter_rootfs *op);
 int op_open_tree(struct init *init, const struct open_tree *op);
 int op_make_idmap(struct init *init, const struct make_idmap *op);
 int op_mount_filesystem(struct init *init, const struct mount_filesystem *op);
@@ -302,6 +312,13 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 		break;
 	}
 	case 1: {
+		struct join_cgroups op = {0};
+		if (read_texts(in, &op.files) &&
+		    read_end(in))
+			return op_join_cgroups(init, &op);
+		break;
+	}
+	case 2: {
 		struct join_namespaces op = {0};
 		if (read_texts(in, &op.paths) &&
 		    read_u32s(in, &op.types) &&
@@ -309,7 +326,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_join_namespaces(init, &op);
 		break;
 	}
-	case 2: {
+	case 3: {
 		struct join_container op = {0};
 		if (read_u32(in, &op.slot) &&
 		    read_u32(in, &op.flags) &&
@@ -317,21 +334,21 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_join_container(init, &op);
 		break;
 	}
-	case 3: {
+	case 4: {
 		struct unshare op = {0};
 		if (read_u32(in, &op.flags) &&
 		    read_end(in))
 			return op_unshare(init, &op);
 		break;
 	}
-	case 4: {
+	case 5: {
 		struct clone op = {0};
 		if (read_u32(in, &op.flags) &&
 		    read_end(in))
 			return op_clone(init, &op);
 		break;
 	}
-	case 5: {
+	case 6: {
 		struct set_identity op = {0};
 		if (read_u32(in, &op.uid) &&
 		    read_u32(in, &op.gid) &&
@@ -339,34 +356,34 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_set_identity(init, &op);
 		break;
 	}
-	case 6: {
+	case 7: {
 		struct set_dumpable op = {0};
 		if (read_u32(in, &op.value) &&
 		    read_end(in))
 			return op_set_dumpable(init, &op);
 		break;
 	}
-	case 7: {
+	case 8: {
 		struct loopback_up op = {0};
 		if (read_end(in))
 			return op_loopback_up(init, &op);
 		break;
 	}
-	case 8: {
+	case 9: {
 		struct set_hostname op = {0};
 		if (read_text(in, &op.name) &&
 		    read_end(in))
 			return op_set_hostname(init, &op);
 		break;
 	}
-	case 9: {
+	case 10: {
 		struct set_domainname op = {0};
 		if (read_text(in, &op.name) &&
 		    read_end(in))
 			return op_set_domainname(init, &op);
 		break;
 	}
-	case 10: {
+	case 11: {
 		struct set_propagation op = {0};
 		if (read_text(in, &op.path) &&
 		    read_u32(in, &op.flags) &&
@@ -374,23 +391,33 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_set_propagation(init, &op);
 		break;
 	}
-	case 11: {
+	case 12: {
 		struct open_rootfs op = {0};
 		if (read_text(in, &op.path) &&
+		    read_u32(in, &op.private) &&
 		    read_end(in))
 			return op_open_rootfs(init, &op);
 		break;
 	}
-	case 12: {
+	case 13: {
+		struct enter_rootfs op = {0};
+		if (read_text(in, &op.path) &&
+		    read_end(in))
+			return op_enter_rootfs(init, &op);
+		break;
+	}
+	case 14: {
 		struct open_tree op = {0};
 		if (read_u32(in, &op.slot) &&
 		    read_text(in, &op.source) &&
 		    read_u32(in, &op.flags) &&
+		    read_u32(in, &op.idmap_slot) &&
+		    read_u32(in, &op.idmap_recursive) &&
 		    read_end(in))
 			return op_open_tree(init, &op);
 		break;
 	}
-	case 13: {
+	case 15: {
 		struct make_idmap op = {0};
 		if (read_u32(in, &op.slot) &&
 		    read_u32s(in, &op.uids) &&
@@ -399,21 +426,21 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_make_idmap(init, &op);
 		break;
 	}
-	case 14: {
+	case 16: {
 		struct mount_filesystem op = {0};
 		if (read_text(in, &op.fstype) &&
 		    read_text(in, &op.source) &&
 		    read_text(in, &op.destination) &&
 		    read_texts(in, &op.options) &&
 		    read_u64(in, &op.attrs) &&
+		    read_u32(in, &op.ms_flags) &&
 		    read_u32(in, &op.propagation) &&
 		    read_u32(in, &op.flags) &&
-		    read_u32(in, &op.idmap_slot) &&
 		    read_end(in))
 			return op_mount_filesystem(init, &op);
 		break;
 	}
-	case 15: {
+	case 17: {
 		struct mount_bind op = {0};
 		if (read_text(in, &op.source) &&
 		    read_u32(in, &op.source_slot) &&
@@ -424,13 +451,11 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 		    read_u64(in, &op.tree_set) &&
 		    read_u64(in, &op.tree_clear) &&
 		    read_u32(in, &op.propagation) &&
-		    read_u32(in, &op.idmap_slot) &&
-		    read_u32(in, &op.idmap_recursive) &&
 		    read_end(in))
 			return op_mount_bind(init, &op);
 		break;
 	}
-	case 16: {
+	case 18: {
 		struct change_mount op = {0};
 		if (read_text(in, &op.destination) &&
 		    read_texts(in, &op.options) &&
@@ -443,7 +468,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_change_mount(init, &op);
 		break;
 	}
-	case 17: {
+	case 19: {
 		struct make_directory op = {0};
 		if (read_text(in, &op.destination) &&
 		    read_u32(in, &op.mode) &&
@@ -451,7 +476,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_make_directory(init, &op);
 		break;
 	}
-	case 18: {
+	case 20: {
 		struct make_symlink op = {0};
 		if (read_text(in, &op.target) &&
 		    read_text(in, &op.destination) &&
@@ -460,7 +485,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_make_symlink(init, &op);
 		break;
 	}
-	case 19: {
+	case 21: {
 		struct make_node op = {0};
 		if (read_text(in, &op.destination) &&
 		    read_u32(in, &op.mode) &&
@@ -472,7 +497,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_make_node(init, &op);
 		break;
 	}
-	case 20: {
+	case 22: {
 		struct bind_device op = {0};
 		if (read_text(in, &op.source) &&
 		    read_text(in, &op.destination) &&
@@ -483,7 +508,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_bind_device(init, &op);
 		break;
 	}
-	case 21: {
+	case 23: {
 		struct open_console op = {0};
 		if (read_u32(in, &op.slot) &&
 		    read_u32(in, &op.width) &&
@@ -495,39 +520,39 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_open_console(init, &op);
 		break;
 	}
-	case 22: {
+	case 24: {
 		struct pivot_root op = {0};
 		if (read_end(in))
 			return op_pivot_root(init, &op);
 		break;
 	}
-	case 23: {
+	case 25: {
 		struct move_root op = {0};
 		if (read_end(in))
 			return op_move_root(init, &op);
 		break;
 	}
-	case 24: {
+	case 26: {
 		struct change_root op = {0};
 		if (read_end(in))
 			return op_change_root(init, &op);
 		break;
 	}
-	case 25: {
+	case 27: {
 		struct mask_path op = {0};
 		if (read_text(in, &op.destination) &&
 		    read_end(in))
 			return op_mask_path(init, &op);
 		break;
 	}
-	case 26: {
+	case 28: {
 		struct readonly_path op = {0};
 		if (read_text(in, &op.destination) &&
 		    read_end(in))
 			return op_readonly_path(init, &op);
 		break;
 	}
-	case 27: {
+	case 29: {
 		struct write_sysctl op = {0};
 		if (read_text(in, &op.path) &&
 		    read_text(in, &op.value) &&
@@ -535,7 +560,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_write_sysctl(init, &op);
 		break;
 	}
-	case 28: {
+	case 30: {
 		struct set_label op = {0};
 		if (read_text(in, &op.attribute) &&
 		    read_text(in, &op.label) &&
@@ -543,20 +568,20 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_set_label(init, &op);
 		break;
 	}
-	case 29: {
+	case 31: {
 		struct join_session_keyring op = {0};
 		if (read_text(in, &op.name) &&
 		    read_end(in))
 			return op_join_session_keyring(init, &op);
 		break;
 	}
-	case 30: {
+	case 32: {
 		struct new_session op = {0};
 		if (read_end(in))
 			return op_new_session(init, &op);
 		break;
 	}
-	case 31: {
+	case 33: {
 		struct set_rlimit op = {0};
 		if (read_u32(in, &op.resource) &&
 		    read_u64(in, &op.soft) &&
@@ -565,7 +590,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_set_rlimit(init, &op);
 		break;
 	}
-	case 32: {
+	case 34: {
 		struct set_scheduler op = {0};
 		if (read_u32(in, &op.policy) &&
 		    read_u64(in, &op.flags) &&
@@ -578,21 +603,21 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_set_scheduler(init, &op);
 		break;
 	}
-	case 33: {
+	case 35: {
 		struct set_io_priority op = {0};
 		if (read_u32(in, &op.value) &&
 		    read_end(in))
 			return op_set_io_priority(init, &op);
 		break;
 	}
-	case 34: {
+	case 36: {
 		struct set_affinity op = {0};
 		if (read_blob(in, &op.mask) &&
 		    read_end(in))
 			return op_set_affinity(init, &op);
 		break;
 	}
-	case 35: {
+	case 37: {
 		struct set_memory_policy op = {0};
 		if (read_u32(in, &op.mode) &&
 		    read_blob(in, &op.nodes) &&
@@ -600,41 +625,41 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_set_memory_policy(init, &op);
 		break;
 	}
-	case 36: {
+	case 38: {
 		struct set_personality op = {0};
 		if (read_u32(in, &op.persona) &&
 		    read_end(in))
 			return op_set_personality(init, &op);
 		break;
 	}
-	case 37: {
+	case 39: {
 		struct set_umask op = {0};
 		if (read_u32(in, &op.mask) &&
 		    read_end(in))
 			return op_set_umask(init, &op);
 		break;
 	}
-	case 38: {
+	case 40: {
 		struct set_no_new_privileges op = {0};
 		if (read_end(in))
 			return op_set_no_new_privileges(init, &op);
 		break;
 	}
-	case 39: {
+	case 41: {
 		struct own_stdio op = {0};
 		if (read_u32(in, &op.uid) &&
 		    read_end(in))
 			return op_own_stdio(init, &op);
 		break;
 	}
-	case 40: {
+	case 42: {
 		struct drop_bounding op = {0};
 		if (read_u64(in, &op.keep) &&
 		    read_end(in))
 			return op_drop_bounding(init, &op);
 		break;
 	}
-	case 41: {
+	case 43: {
 		struct set_user op = {0};
 		if (read_u32(in, &op.uid) &&
 		    read_u32(in, &op.gid) &&
@@ -644,7 +669,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_set_user(init, &op);
 		break;
 	}
-	case 42: {
+	case 44: {
 		struct set_capabilities op = {0};
 		if (read_u64(in, &op.effective) &&
 		    read_u64(in, &op.permitted) &&
@@ -654,7 +679,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_set_capabilities(init, &op);
 		break;
 	}
-	case 43: {
+	case 45: {
 		struct load_seccomp op = {0};
 		if (read_blob(in, &op.program) &&
 		    read_u32(in, &op.flags) &&
@@ -663,21 +688,21 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_load_seccomp(init, &op);
 		break;
 	}
-	case 44: {
+	case 46: {
 		struct change_directory op = {0};
 		if (read_text(in, &op.path) &&
 		    read_end(in))
 			return op_change_directory(init, &op);
 		break;
 	}
-	case 45: {
+	case 47: {
 		struct wait_for_start op = {0};
 		if (read_u32(in, &op.slot) &&
 		    read_end(in))
 			return op_wait_for_start(init, &op);
 		break;
 	}
-	case 46: {
+	case 48: {
 		struct run_hook op = {0};
 		if (read_text(in, &op.path) &&
 		    read_texts(in, &op.args) &&
@@ -687,7 +712,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_run_hook(init, &op);
 		break;
 	}
-	case 47: {
+	case 49: {
 		struct execute op = {0};
 		if (read_texts(in, &op.args) &&
 		    read_texts(in, &op.env) &&

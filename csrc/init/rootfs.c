@@ -32,7 +32,7 @@ static int make_parent_private(struct init *init, const char *rootfs)
 
 int op_open_rootfs(struct init *init, const struct open_rootfs *op)
 {
-	if (make_parent_private(init, op->path) < 0)
+	if (op->private && make_parent_private(init, op->path) < 0)
 		return -1;
 	cleanup_fd int fd =
 	    sys_open_tree(AT_FDCWD, op->path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);

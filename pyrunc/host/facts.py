@@ -25,6 +25,7 @@ _NAMES = (
     "CAP_BLOCK_SUSPEND CAP_AUDIT_READ CAP_PERFMON CAP_BPF CAP_CHECKPOINT_RESTORE"
 )
 CAPABILITIES = tuple(_NAMES.split())
+_CAP_SYS_ADMIN = 21
 
 
 class HostFacts:
@@ -38,6 +39,10 @@ class HostFacts:
         euid: effective user id of this process.
         egid: effective group id of this process.
         capabilities: names of this process's effective capabilities.
+        permitted: its permitted capabilities as a bit mask.
+        is_privileged: it has CAP_SYS_ADMIN.
+        set_groups: setgroups(2) is allowed in its user namespace (user_namespaces(7)).
+        kcore: /proc/kcore exists.
         user_namespace: this process is in a user namespace other than the initial one.
         apparmor: AppArmor is enabled.
         selinux: SELinux is enabled.
@@ -51,6 +56,10 @@ class HostFacts:
     euid: int
     egid: int
     capabilities: frozenset[str]
+    permitted: int
+    is_privileged: bool
+    set_groups: bool
+    kcore: bool
     user_namespace: bool
     apparmor: bool
     selinux: bool
@@ -102,6 +111,19 @@ def _capabilities(_: HostFacts) -> frozenset[str]:
     start = status.index(b"CapEff:") + len(b"CapEff:")
     bits = int(status[start : status.index(b"\n", start)], 16)
     return frozenset(name for number, name in enumerate(CAPABILITIES) if bits >> number & 1)
+
+
+def _permitted(_: HostFacts) -> int:
+    status = read_bytes("/proc/thread-self/status")
+    start = status.index(b"CapPrm:") + len(b"CapPrm:")
+    return int(status[start : status.index(b"\n", start)], 16)
+
+
+def _set_groups(_: HostFacts) -> bool:
+    try:
+        return read_bytes("/proc/self/setgroups").startswith(b"allow")
+    except OSError:
+        return True
 
 
 def _user_namespace(_: HostFacts) -> bool:
@@ -233,6 +255,10 @@ _COMPUTE: dict[str, Callable[[HostFacts], object]] = {
     "euid": lambda _: os.geteuid(),
     "egid": lambda _: os.getegid(),
     "capabilities": _capabilities,
+    "permitted": _permitted,
+    "is_privileged": lambda facts: bool(facts.permitted >> _CAP_SYS_ADMIN & 1),
+    "set_groups": _set_groups,
+    "kcore": lambda _: os.path.exists("/proc/kcore"),
     "user_namespace": _user_namespace,
     "apparmor": _apparmor,
     "selinux": _selinux,

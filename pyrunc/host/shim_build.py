@@ -31,12 +31,14 @@ struct hook_result {
 int run_hook(const char *path, char *const argv[], char *const envp[], const char *state, size_t state_size,
              long timeout, struct hook_result *result);
 
+int umount2(const char *target, int flags);
 int prctl(int option, unsigned long arg2, unsigned long arg3, unsigned long arg4, unsigned long arg5);
 """)
 
 ffi.set_source(
     "pyrunc.host._shim",
     """
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include "csrc/common/hook.h"
 #include "csrc/shim/spawn.h"

@@ -33,7 +33,7 @@ NO_SLOT = 0xFFFFFFFF
 SYNC_START = 0
 SYNC_MAP_IDS = 1
 SYNC_HOOKS = 2
-SYNC_CLONED = 3
+SYNC_TIME = 3
 SYNC_NETWORK = 4
 SYNC_SECCOMP = 5
 
@@ -41,7 +41,7 @@ SYNC_TEXT = {
     SYNC_START: "the runtime moves the process into its cgroup",
     SYNC_MAP_IDS: "the runtime writes the id mappings",
     SYNC_HOOKS: "the runtime runs the prestart and createRuntime hooks",
-    SYNC_CLONED: "the runtime sets up the new process",
+    SYNC_TIME: "the runtime writes the clock offsets",
     SYNC_NETWORK: "the runtime moves the network devices",
     SYNC_SECCOMP: "the runtime hands the seccomp listener to its agent",
 }
@@ -52,8 +52,11 @@ BIND_NO_SYMLINK_SOURCE = 2  # copy-symlink: a symlink as source is made anew, no
 BIND_SOURCE_IN_ROOTFS = 4  # source is resolved inside the rootfs
 
 # MountFilesystem.flags
-FS_NO_SYMLINK = 1  # the destination must be a plain directory (CVE-2023-28642: /proc or /sys as a symlink)
+FS_NO_SYMLINK = (
+    1  # the destination must be a plain directory (CVE-2023-28642: /proc or /sys as a symlink)
+)
 FS_COPY_UP = 2  # tmpcopyup: the files under the destination are copied into the new tmpfs
+FS_KEEP_MODE = 4  # a tmpfs takes the mode of the directory that it covers
 
 CLONE_NAMES = (
     (0x00000080, "time"),
@@ -118,7 +121,7 @@ class Operation:
     if not TYPE_CHECKING:
 
         def __init_subclass__(cls) -> None:
-            cls.fields = tuple(cls.__dict__.get("__annotations__", {}).items())
+            cls.fields = tuple(cls.__dict__.get("__annotations__", {}).items())  # noqa: RUF063
             cls.opcode = len(REGISTRY)
             REGISTRY.append(cls)
 
@@ -166,7 +169,7 @@ class Operation:
         return f"{type(self).__name__}({inner})"
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.__dict__ == other.__dict__
+        return type(self) is type(other) and vars(self) == vars(other)
 
     __hash__ = object.__hash__
 
@@ -215,6 +218,16 @@ class Sync(Operation):
 
     def describe(self) -> str:
         return f"wait while {SYNC_TEXT[self.kind]}"
+
+
+class JoinCgroups(Operation):
+    """Write "0" to these `tasks` files: a process of one thread that moves itself need not wait for the rest of
+    the system, as one that is moved must."""
+
+    files: Texts
+
+    def describe(self) -> str:
+        return "join " + " ".join(file.rpartition("/")[0] for file in self.files)
 
 
 class JoinNamespaces(Operation):
@@ -307,23 +320,41 @@ class SetPropagation(Operation):
 
 
 class OpenRootfs(Operation):
-    """Bind the rootfs onto itself and open it: every destination is resolved below this descriptor."""
+    """Bind the rootfs onto itself and open it: every destination is resolved below this descriptor.
+
+    `private`: make the mount that holds it private first, as pivot_root(2) wants.
+    """
 
     path: Text
+    private: u32
 
     def describe(self) -> str:
         return f"rootfs {self.path}"
 
 
+class EnterRootfs(Operation):
+    """Make the rootfs the working directory while still in the host's namespaces: a mount namespace of a new user
+    namespace may then use it although the way to it is closed to the user there."""
+
+    path: Text
+
+    def describe(self) -> str:
+        return f"enter {self.path}"
+
+
 class OpenTree(Operation):
-    """Clone the mount at `source` into `slot` while still in the host's namespaces."""
+    """Clone the mount at `source` into `slot` while still in the host's namespaces, id-mapped by the user namespace in
+    `idmap_slot` if there is one."""
 
     slot: u32
     source: Text
     flags: u32
+    idmap_slot: u32
+    idmap_recursive: u32
 
     def describe(self) -> str:
-        return f"open {self.source} for a later bind mount"
+        mapped = "" if self.idmap_slot == NO_SLOT else ", id-mapped"
+        return f"open {self.source} for a later bind mount{mapped}"
 
 
 class MakeIdmap(Operation):
@@ -341,16 +372,19 @@ class MakeIdmap(Operation):
 
 
 class MountFilesystem(Operation):
-    """Mount a new instance of `fstype` on `destination`: fsopen, fsconfig, fsmount, move_mount."""
+    """Mount a new instance of `fstype` on `destination`: fsopen, fsconfig, fsmount, move_mount.
+
+    `ms_flags`: flags that only mount(2) knows (iversion, posixacl); it is used when there are any.
+    """
 
     fstype: Text
     source: Text
     destination: Text
     options: Texts
     attrs: u64
+    ms_flags: u32
     propagation: u32
     flags: u32
-    idmap_slot: u32
 
     def describe(self) -> str:
         options = "".join(f",{option}" for option in self.options) + attr_names(self.attrs)
@@ -376,8 +410,6 @@ class MountBind(Operation):
     tree_set: u64
     tree_clear: u64
     propagation: u32
-    idmap_slot: u32
-    idmap_recursive: u32
 
     def describe(self) -> str:
         options = "rbind" if self.flags & BIND_RECURSIVE else "bind"
@@ -385,8 +417,6 @@ class MountBind(Operation):
         options += attr_names(self.tree_set, "r-") + attr_names(self.tree_clear, "-r-")
         if self.propagation:
             options += f",{propagation_name(self.propagation)}"
-        if self.idmap_slot != NO_SLOT:
-            options += ",ridmap" if self.idmap_recursive else ",idmap"
         return f"mount {self.source} on {self.destination} ({options})"
 
 

@@ -1,0 +1,155 @@
+"""The runtime's side of the conversation with pyrunc-init (csrc/common/protocol.h)."""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+from pyrunc.errors import OperationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.plan.operations import Operation
+
+SYNC = 1
+CLONED = 2
+READY = 3
+ERROR = 4
+
+_CALL = 16
+_DETAIL = _CALL + 24
+_SIZE = _DETAIL + 1024
+_SOCK_SEQPACKET = 5
+_SOL_SOCKET = 1
+_SCM_RIGHTS = 1
+_MSG_CMSG_CLOEXEC = 0x40000000
+
+
+class Message:
+    """One message of the init: see the enum in protocol.h."""
+
+    __slots__ = ("call", "detail", "error", "fd", "operation", "type", "value")
+
+    def __init__(self, data: bytes, fd: int) -> None:
+        number = int.from_bytes
+        self.type = number(data[0:4], "little")
+        self.operation = number(data[4:8], "little")
+        self.error = number(data[8:12], "little", signed=True)
+        self.value = number(data[12:16], "little")
+        self.call = data[_CALL:_DETAIL].rstrip(b"\0").decode()
+        self.detail = data[_DETAIL:].decode("utf-8", "surrogateescape")
+        self.fd = fd
+
+
+def pair() -> tuple[_socket.socket, _socket.socket]:
+    """Two connected sockets, close-on-exec: the runtime's end and the init's."""
+    return _socket.socketpair(_socket.AF_UNIX, _SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+
+
+def listener(directory: str, name: str) -> _socket.socket:
+    """A listening socket `name` in `directory`, however long its path is.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    sock = _socket.socket(_socket.AF_UNIX, _SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+    with_short_path(directory, name, sock.bind)
+    sock.listen(1)
+    return sock
+
+
+def connect(directory: str, name: str) -> _socket.socket:
+    """A connection to such a socket. Raises OSError."""
+    sock = _socket.socket(_socket.AF_UNIX, _SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+    with_short_path(directory, name, sock.connect)
+    return sock
+
+
+def with_short_path(directory: str, name: str, use: object) -> None:
+    """Call `use` with a path of the socket that fits into sun_path, of 108 bytes (unix(7))."""
+    path = os.path.join(directory, name)
+    if len(os.fsencode(path)) < 108:
+        use(path)  # type: ignore[operator]
+        return
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        use(f"/proc/self/fd/{fd}/{name}")  # type: ignore[operator]
+    finally:
+        os.close(fd)
+
+
+def receive(sock: _socket.socket) -> Message | None:
+    """The next message, or None at the end: the init executed the program, or died."""
+    while True:
+        try:
+            data, ancillary, _, _ = sock.recvmsg(_SIZE, 64, _MSG_CMSG_CLOEXEC)
+            break
+        except InterruptedError:
+            continue
+        except ConnectionResetError:
+            return None
+    fd = -1
+    for level, kind, payload in ancillary:
+        if level == _SOL_SOCKET and kind == _SCM_RIGHTS:
+            fd = int.from_bytes(payload[:4], "little", signed=True)
+    if not data:
+        return None
+    return Message(data, fd)
+
+
+def reply(sock: _socket.socket, state: bytes = b"") -> None:
+    """Let the init go on, with the container's state for its hooks. Raises OSError when it has died."""
+    sock.send(b"G" + state, 0x4000)  # MSG_NOSIGNAL
+
+
+def failure(message: Message, operations: list[Operation] | None) -> OperationError:
+    """The error that the init reported, in words."""
+    index = message.operation
+    operation = operations[index] if operations and index < len(operations) else None
+    pointer = operation.pointer if operation else ""
+    return describe_failure(
+        message, pointer, operation.describe() if operation else f"operation {index}"
+    )
+
+
+def describe_failure(message: Message, pointer: str, operation: str) -> OperationError:
+    """Word an error: which operation, which system call, why, and what in config.json asked for it."""
+    if message.call == "hook":
+        why = wait_status(message.value)
+        text = f"{label(pointer)}: hook {why}"
+        if message.detail:
+            text += f": {message.detail.strip()}"
+    elif message.call == "execve":
+        text = exec_failure(message.detail, message.error)
+    else:
+        text = f"{label(pointer) or operation}: {message.call}"
+        if message.detail:
+            text += f" {message.detail}"
+        if message.error:
+            text += f": {os.strerror(message.error)}"
+    if pointer:
+        text += f" (config.json: {pointer})"
+    return OperationError(text, pointer=pointer or None, errno=message.error, operation=operation)
+
+
+def exec_failure(program: str, error: int) -> str:
+    """Word the failure of execve(2) so that engines, who look for these words, tell 126 from 127."""
+    if error == 2 and "/" not in program:
+        return f'exec: "{program}": executable file not found in $PATH'
+    reason = os.strerror(error)
+    return f'exec: "{program}": {reason[:1].lower() + reason[1:]}'
+
+
+def wait_status(status: int) -> str:
+    """A wait status (wait(2)) in words."""
+    code = os.waitstatus_to_exitcode(status)
+    return f"was killed by signal {-code}" if code < 0 else f"exited with status {code}"
+
+
+def label(pointer: str) -> str:
+    """A JSON pointer as a person writes it: /mounts/3 as mounts[3]."""
+    text = ""
+    for token in pointer.split("/")[1:]:
+        part = token.replace("~1", "/").replace("~0", "~")
+        text += f"[{part}]" if part.isdigit() else f".{part}" if text else part
+    return text

@@ -1,0 +1,298 @@
+"""A container that exists: its state, and what can be done to it (runtime.md, "Operations")."""
+
+from __future__ import annotations
+
+import os
+
+from pyrunc import log
+from pyrunc.cgroups import Cgroup
+from pyrunc.container.store import START_SOCKET, Store
+from pyrunc.errors import NotFoundError, PyruncError, StateError
+from pyrunc.host import procfs, signals
+from pyrunc.host.signals import SIGKILL
+from pyrunc.spec.version import OCI_VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrunc.container.execute import ExecOptions
+
+
+class Container:
+    """A container, by the state of it on disk.
+
+    Attributes:
+        store: its directory.
+        state: the content of state.json.
+    """
+
+    def __init__(self, store: Store, state: dict[str, Any]) -> None:
+        self.store = store
+        self.state = state
+
+    @classmethod
+    def load(cls, root: str, container_id: str) -> Container:
+        """The container of this id.
+
+        Raises:
+            NotFoundError: there is none.
+            StateError: its state is missing or damaged.
+        """
+        store = Store(root, container_id)
+        return cls(store, store.read_state())
+
+    @property
+    def id(self) -> str:
+        return self.store.id
+
+    @property
+    def bundle(self) -> str:
+        """Absolute path of the bundle."""
+        path: str = self.state["bundle"]
+        return path
+
+    @property
+    def pid(self) -> int:
+        """Pid of the container process; 0 when it is not there (any more)."""
+        return self.state["pid"] if self.is_alive() else 0
+
+    def is_alive(self) -> bool:
+        pid = self.state["pid"]
+        return pid > 0 and procfs.is_alive(pid, self.state["startTime"])
+
+    @property
+    def cgroup(self) -> Cgroup:
+        return Cgroup.from_state(self.state["cgroup"])
+
+    @property
+    def status(self) -> str:
+        """creating, created, running, paused or stopped (runtime.md, "State")."""
+        if not self.state["startTime"]:
+            return "creating" if self.store.is_locked() else "stopped"
+        if not self.is_alive():
+            return "stopped"
+        if os.path.exists(self.store.path_of(START_SOCKET)):
+            return "created"
+        return "paused" if self.cgroup.frozen else "running"
+
+    def document(self) -> dict[str, Any]:
+        """The state as the specification has it."""
+        return state_document(self.state, self.status)
+
+    def reload(self) -> None:
+        """Read the state again, after waiting for the lock. Raises as `load` does."""
+        self.state = self.store.read_state()
+
+    def lock(self) -> Store:
+        """Lock the container and read its state again; a context manager. Raises as `load` does."""
+        self.store.lock()
+        try:
+            self.reload()
+        except BaseException:
+            self.store.unlock()
+            raise
+        return self.store
+
+    def open_pidfd(self) -> int:
+        """A pidfd of the container process, checked to be that process and not a later one of the same pid.
+
+        Raises:
+            StateError: it has ended.
+        """
+        pid = self.state["pid"]
+        try:
+            fd = os.pidfd_open(pid) if pid > 0 else -1
+        except OSError:
+            fd = -1
+        if fd >= 0 and self.is_alive():
+            return fd
+        if fd >= 0:
+            os.close(fd)
+        raise StateError(f"container {self.id} is not running: it is stopped")
+
+    # ---- operations ---------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Run the program of a created container, and then its poststart hooks.
+
+        Raises:
+            StateError: it is not created.
+            OperationError: the program could not be executed; the container is stopped.
+            HookError: a poststart hook failed; the container is stopped.
+        """
+        from pyrunc.container.start import start
+
+        start(self)
+
+    def kill(self, signal: int, all: bool = False) -> None:
+        """Send a signal to the container process, or to all processes of the container.
+
+        Raises:
+            StateError: the container is stopped.
+            PyruncError: the signal could not be sent.
+        """
+        if all:
+            if self.status == "stopped" and not self.cgroup.pids():
+                raise self._wrong("kill", "stopped")
+            self.cgroup.kill(signal)
+            return
+        try:
+            fd = self.open_pidfd()
+        except StateError:
+            if signal == SIGKILL and self._may_outlive() and self.cgroup.pids():
+                self.cgroup.kill(signal)
+                return
+            raise self._wrong("kill", "stopped") from None
+        try:
+            signals.send(fd, signal)
+        except ProcessLookupError:
+            raise self._wrong("kill", "stopped") from None
+        except OSError as error:
+            raise PyruncError(f"kill {signal}: {error.strerror}", errno=error.errno or 0) from None
+        finally:
+            os.close(fd)
+        if signal == SIGKILL:
+            # a frozen process would die only once it is thawed
+            if self.cgroup.frozen:
+                self.cgroup.thaw()
+            if self._may_outlive():
+                self.cgroup.kill(signal)
+
+    def _may_outlive(self) -> bool:
+        """Processes may go on without the first one: there is no pid namespace that ends with it."""
+        return bool(self.state["namespaces"].get("pid") != "")
+
+    def _wrong(self, operation: str, status: str) -> StateError:
+        return StateError(f"cannot {operation} container {self.id}: it is {status}")
+
+    def pause(self) -> None:
+        """Freeze all processes. Raises StateError unless it is running or created."""
+        with self.lock():
+            status = self.status
+            if status not in ("running", "created"):
+                raise self._wrong("pause", status)
+            self.cgroup.freeze()
+
+    def resume(self) -> None:
+        """Let frozen processes go on. Raises StateError unless it is paused."""
+        with self.lock():
+            if not self.cgroup.frozen:
+                raise self._wrong("resume", self.status)
+            self.cgroup.thaw()
+
+    def delete(self, force: bool = False) -> None:
+        """Remove all that belongs to a stopped container, then run its poststop hooks.
+
+        A created container is killed first, as runc does and engines expect. So is a running one with `force`.
+
+        Raises:
+            StateError: it is running.
+            PyruncError: something could not be removed.
+        """
+        with self.lock():
+            status = self.status
+            if status in ("running", "paused") and not force:
+                raise StateError(
+                    f"cannot delete container {self.id}: it is {status}; stop it first, or use --force"
+                )
+            self._kill_everything(status)
+            self.cgroup.destroy()
+            unmount_shared(self.state)
+            config = self.store.read_config() if self.state["hasHooks"] else {}
+            self._delete_more()
+            self.store.remove()
+        hooks = config.get("hooks") or {}
+        if hooks.get("poststop"):
+            from pyrunc.container.hooks import run_all_hooks
+            from pyrunc.spec.json import dumps
+
+            run_all_hooks(hooks, "poststop", dumps(state_document(self.state, "stopped")).encode())
+
+    def _delete_more(self) -> None:
+        """Remove what only some containers have."""
+
+    def _kill_everything(self, status: str) -> None:
+        if status != "stopped":
+            try:
+                fd = self.open_pidfd()
+            except StateError:
+                fd = -1
+            if fd >= 0:
+                try:
+                    signals.send(fd, SIGKILL)
+                    if self.cgroup.frozen:
+                        self.cgroup.thaw()
+                    signals.wait(fd, 10.0)
+                except ProcessLookupError:
+                    pass
+                finally:
+                    os.close(fd)
+        if status != "stopped" or self._may_outlive() or not self.state["startTime"]:
+            cgroup = self.cgroup
+            if cgroup.exists():
+                cgroup.kill(SIGKILL)
+
+    @property
+    def process(self) -> dict[str, Any]:
+        """The process object of the configuration that it was created with; {} if there is none."""
+        return self.store.read_config().get("process") or {}
+
+    def exec(self, process: dict[str, Any], options: ExecOptions) -> int:
+        """Run another process in the container. Returns its exit code, 0 when detached. See `execute.execute`."""
+        from pyrunc.container.execute import execute
+
+        return execute(self, process, options)
+
+
+def state_document(state: dict[str, Any], status: str) -> dict[str, Any]:
+    """The state as the specification has it (state-schema.json), with runc's additions."""
+    document = {
+        "ociVersion": OCI_VERSION,
+        "id": state["id"],
+        "pid": 0 if status == "stopped" else state["pid"],
+        "status": status,
+        "bundle": state["bundle"],
+        "rootfs": state["rootfs"],
+        "created": state["created"],
+        "owner": "",
+    }
+    if state["annotations"]:
+        document["annotations"] = state["annotations"]
+    return document
+
+
+def unmount_shared(state: dict[str, Any]) -> None:
+    """Take down the mounts of a container that has no mount namespace of its own."""
+    if "mount" in state["namespaces"]:
+        return
+    from pyrunc.host import shim
+
+    rootfs = state["rootfs"]
+    # only what came on top of the mount that was there before
+    while procfs.mount_id(rootfs) not in (-1, state["rootfsMount"]):
+        code = shim.unmount(rootfs)
+        if code:
+            log.warning(f"umount {rootfs}: {os.strerror(code)}")
+            return
+
+
+def delete_remains(root: str, container_id: str) -> None:
+    """`delete --force`: remove a container in whatever state it is, and what a killed command left of one.
+
+    No container at all is no error, as engines that clean up expect.
+    """
+    store = Store(root, container_id)
+    try:
+        container = Container.load(root, container_id)
+    except NotFoundError:
+        return
+    except StateError as error:
+        # nothing says what there was: the directory is all that can be removed
+        if not os.path.isdir(store.path):
+            return
+        store.lock()
+        log.warning(f"{error}")
+        store.remove()
+        return
+    container.delete(force=True)

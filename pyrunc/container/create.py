@@ -1,0 +1,300 @@
+"""`create`: from a bundle to a container that waits for `start` (runtime.md, "Create")."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pyrunc import log
+from pyrunc.cgroups import Cgroup, compile_cgroup
+from pyrunc.container import channel
+from pyrunc.container.container import Container, state_document, unmount_shared
+from pyrunc.container.hooks import run_all_hooks, run_hooks
+from pyrunc.container.session import Session, close_all, operations_after_start
+from pyrunc.container.store import (
+    CONFIG,
+    START_SOCKET,
+    Store,
+    remove_file,
+    seccomp_cache,
+    write_pid_file,
+)
+from pyrunc.errors import OperationError, PyruncError, UsageError
+from pyrunc.host import procfs
+from pyrunc.host.facts import HostFacts
+from pyrunc.plan.compiler import compile_plan
+from pyrunc.plan.context import PlanOptions
+from pyrunc.plan.operations import SYNC_HOOKS
+from pyrunc.spec.json import dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from pyrunc.plan.plan import Plan
+    from pyrunc.spec.loader import Bundle
+
+
+class CreateOptions:
+    """What the command line, or the caller of the library, says about a new container.
+
+    Attributes:
+        pid_file: file that the pid is written to, or "".
+        console_socket: AF_UNIX socket that the master of the terminal is sent to, or "".
+        console_fd: a connected socket for the same, or -1.
+        pidfd_socket: AF_UNIX socket that a pidfd of the container process is sent to, or "".
+        preserve_fds: number of descriptors from 3 on that the program gets.
+        no_pivot, no_new_keyring: see `PlanOptions`.
+        cgroup_driver: "cgroupfs", "systemd" or "disabled".
+        detach, keep, no_subreaper: of `run`.
+        stdio: what becomes the program's stdin, stdout and stderr.
+        rootless: "auto", "true" or "false".
+    """
+
+    def __init__(
+        self,
+        *,
+        pid_file: str = "",
+        console_socket: str = "",
+        console_fd: int = -1,
+        pidfd_socket: str = "",
+        preserve_fds: int = 0,
+        no_pivot: bool = False,
+        no_new_keyring: bool = False,
+        cgroup_driver: str = "cgroupfs",
+        detach: bool = False,
+        keep: bool = False,
+        no_subreaper: bool = False,
+        stdio: Sequence[int] = (0, 1, 2),
+        rootless: str = "auto",
+    ) -> None:
+        self.pid_file = pid_file
+        self.console_socket = console_socket
+        self.console_fd = console_fd
+        self.pidfd_socket = pidfd_socket
+        self.preserve_fds = preserve_fds
+        self.no_pivot = no_pivot
+        self.no_new_keyring = no_new_keyring
+        self.cgroup_driver = cgroup_driver
+        self.detach = detach
+        self.keep = keep
+        self.no_subreaper = no_subreaper
+        self.stdio = stdio
+        self.rootless = rootless
+
+
+def is_rootless(facts: HostFacts, choice: str) -> bool:
+    """Whether to do without privileges on the host."""
+    if choice == "auto":
+        return bool(facts.euid != 0 or facts.user_namespace)
+    return choice == "true"
+
+
+def compile_bundle(
+    root: str, container_id: str, bundle: Bundle, options: CreateOptions, facts: HostFacts
+) -> Plan:
+    """Compile the plan that `create` would carry out. Raises what the compilers do."""
+    rootless = is_rootless(facts, options.rootless)
+    cgroup = compile_cgroup(
+        bundle.config, container_id, facts, driver=options.cgroup_driver, rootless=rootless
+    )
+    listen_fds = 0
+    if (os.environ.get("LISTEN_FDS") or "").isdigit():
+        listen_fds = int(os.environ["LISTEN_FDS"])
+    plan_options = PlanOptions(
+        no_pivot=options.no_pivot,
+        no_new_keyring=options.no_new_keyring,
+        preserve_fds=options.preserve_fds,
+        listen_fds=listen_fds,
+        listen_names=os.environ.get("LISTEN_FDNAMES") or "",
+        seccomp_cache=seccomp_cache(),
+        rootless=rootless,
+        subordinate_ids=rootless and _maps_more_than_self(bundle.config),
+    )
+    return compile_plan(bundle, container_id, facts, plan_options, cgroup)
+
+
+def _maps_more_than_self(config: dict[str, Any]) -> bool:
+    mappings = (config.get("linux") or {}).get("gidMappings") or ()
+    return bool(sum(mapping["size"] for mapping in mappings) > 1)
+
+
+def create(root: str, container_id: str, bundle: Bundle, options: CreateOptions) -> Container:
+    """Create a container.
+
+    Args:
+        root: directory of the states of containers.
+        container_id: its id.
+        bundle: a checked bundle.
+        options: see `CreateOptions`.
+
+    Raises:
+        UsageError: the id or an option is wrong.
+        ExistsError: there is a container of this id.
+        PyruncError: it could not be created; nothing is left of it.
+    """
+    store = Store(root, container_id)
+    _check_console(bundle, options)
+    plan = compile_bundle(root, container_id, bundle, options, HostFacts())
+    store.make()
+    with store:
+        creation = _Creation(store, bundle, options, plan)
+        try:
+            return creation.run()
+        except BaseException:
+            creation.undo()
+            raise
+
+
+def _check_console(bundle: Bundle, options: CreateOptions) -> None:
+    terminal = (bundle.config.get("process") or {}).get("terminal")
+    given = options.console_socket or options.console_fd >= 0
+    if terminal and not given:
+        raise UsageError(
+            "--console-socket: needed, because config.json asks for a terminal (/process/terminal)"
+        )
+    if given and not terminal:
+        raise UsageError(
+            "--console-socket: given, but config.json asks for no terminal (/process/terminal)"
+        )
+
+
+class _Creation:
+    """One container in the making."""
+
+    def __init__(self, store: Store, bundle: Bundle, options: CreateOptions, plan: Plan) -> None:
+        self.store = store
+        self.bundle = bundle
+        self.options = options
+        self.plan = plan
+        self.cgroup = Cgroup(plan.cgroup)
+        self.session = Session(plan, self.cgroup)
+        self.session.on(SYNC_HOOKS, self._hooks)
+        self.hooks_began = False
+        self.made_cgroup = False
+        config = bundle.config
+        self.state: dict[str, Any] = {
+            "id": store.id,
+            "pid": 0,
+            "startTime": 0,
+            "bundle": bundle.path,
+            "rootfs": bundle.rootfs,
+            "created": _now(),
+            "owner": os.geteuid(),
+            "annotations": config.get("annotations") or {},
+            "cgroup": plan.cgroup.to_state(),
+            "namespaces": {
+                n["type"]: n.get("path") or ""
+                for n in (config.get("linux") or {}).get("namespaces") or ()
+            },
+            "hasProcess": bool(config.get("process")),
+            "hasHooks": bool(config.get("hooks")),
+            "hasListener": bool(
+                ((config.get("linux") or {}).get("seccomp") or {}).get("listenerPath")
+            ),
+            "rootfsMount": procfs.mount_id(bundle.rootfs),
+            "late": operations_after_start(plan.operations),
+        }
+
+    def run(self) -> Container:
+        store, state, session = self.store, self.state, self.session
+        store.write_state(state)
+        store.write(CONFIG, dumps(self.bundle.config))
+        self.made_cgroup = True
+        self.cgroup.create()
+        listener = channel.listener(store.path, START_SOCKET)
+        console = self._console()
+        try:
+            session.spawn([listener.fileno(), console, -1], self.options.stdio)
+        finally:
+            listener.close()
+            if console != self.options.console_fd:
+                close_all((console,))
+        if not session.converse():
+            raise session.death()
+        state["pid"] = session.pid
+        state["startTime"] = procfs.start_time(session.pid)
+        state["cgroup"] = self.plan.cgroup.to_state()
+        store.write_state(state)
+        if self.options.pid_file:
+            write_pid_file(self.options.pid_file, session.pid)
+        if self.options.pidfd_socket:
+            send_fd(self.options.pidfd_socket, session.pidfd, "--pidfd-socket")
+        session.commit()
+        session.close()
+        return Container(store, state)
+
+    def _console(self) -> int:
+        path = self.options.console_socket
+        if not path:
+            return self.options.console_fd
+        return connect_unix(path, "--console-socket")
+
+    def _hooks(self, _: channel.Message) -> bytes:
+        self.hooks_began = True
+        hooks = self.bundle.config.get("hooks") or {}
+        self.state["pid"] = self.session.pid
+        document = state_document(self.state, "creating")
+        state = dumps(document).encode()
+        run_hooks(hooks, "prestart", state)
+        run_hooks(hooks, "createRuntime", state)
+        if not hooks.get("createContainer"):
+            return b""
+        document["pid"] = procfs.innermost_pid(self.session.pid)
+        return dumps(document).encode()
+
+    def undo(self) -> None:
+        """Leave nothing. What cannot be undone is a warning: the first error is the one that counts."""
+        self.session.kill()
+        self.session.close()
+        try:
+            if self.made_cgroup:
+                if self.session.pid:
+                    self.cgroup.kill(9)
+                self.cgroup.destroy()
+        except PyruncError as error:
+            log.warning(str(error))
+        unmount_shared(self.state)
+        try:
+            self.store.remove()
+        except PyruncError as error:
+            log.warning(str(error))
+        if self.options.pid_file and self.state["startTime"]:
+            remove_file(self.options.pid_file)
+        if self.hooks_began:
+            state = dumps(state_document(self.state, "stopped")).encode()
+            run_all_hooks(self.bundle.config.get("hooks") or {}, "poststop", state)
+
+
+def _now() -> str:
+    now = time.time_ns()
+    parts = time.gmtime(now // 1_000_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", parts) + f".{now % 1_000_000_000:09d}Z"
+
+
+def connect_unix(path: str, flag: str) -> int:
+    """A connection to the AF_UNIX stream socket at `path`. Raises UsageError naming the flag."""
+    import _socket
+
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    try:
+        directory, name = os.path.split(os.path.abspath(path))
+        channel.with_short_path(directory, name, sock.connect)
+    except OSError as error:
+        sock.close()
+        raise UsageError(f"{flag} {path}: {error.strerror}", errno=error.errno or 0) from None
+    return sock.detach()
+
+
+def send_fd(path: str, fd: int, flag: str) -> None:
+    import _socket
+
+    sock = _socket.socket(fileno=connect_unix(path, flag))
+    try:
+        ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fd.to_bytes(4, "little"))]
+        sock.sendmsg([b"pidfd"], ancillary)
+    except OSError as error:
+        raise OperationError(f"{flag} {path}: {error.strerror}", errno=error.errno or 0) from None
+    finally:
+        sock.close()

@@ -1,0 +1,202 @@
+"""`exec`: another process in a running container."""
+
+from __future__ import annotations
+
+import os
+
+from pyrunc.cgroups import Cgroup
+from pyrunc.container.container import Container
+from pyrunc.container.create import connect_unix, is_rootless, send_fd
+from pyrunc.container.session import SYNC_SECCOMP, Session, close_all
+from pyrunc.container.store import seccomp_cache, write_pid_file
+from pyrunc.errors import StateError, UsageError
+from pyrunc.host.facts import HostFacts
+from pyrunc.plan.compiler import compile_exec
+from pyrunc.plan.context import PlanOptions
+from pyrunc.spec.loader import Bundle, check_process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from pyrunc.container.channel import Message
+
+
+class ExecOptions:
+    """What the command line, or the caller of the library, says about a process to execute.
+
+    Attributes:
+        pid_file, console_socket, console_fd, pidfd_socket, preserve_fds, stdio: as in `CreateOptions`.
+        detach: do not wait for the process.
+        ignore_paused: execute it in a paused container too, where it waits for resume.
+        cgroups: cgroups below the container's, "PATH" or "CONTROLLER[,…]:PATH".
+    """
+
+    def __init__(
+        self,
+        *,
+        pid_file: str = "",
+        console_socket: str = "",
+        console_fd: int = -1,
+        pidfd_socket: str = "",
+        preserve_fds: int = 0,
+        detach: bool = False,
+        ignore_paused: bool = False,
+        cgroups: Sequence[str] = (),
+        stdio: Sequence[int] = (0, 1, 2),
+        rootless: str = "auto",
+    ) -> None:
+        self.pid_file = pid_file
+        self.console_socket = console_socket
+        self.console_fd = console_fd
+        self.pidfd_socket = pidfd_socket
+        self.preserve_fds = preserve_fds
+        self.detach = detach
+        self.ignore_paused = ignore_paused
+        self.cgroups = cgroups
+        self.stdio = stdio
+        self.rootless = rootless
+
+
+def execute(container: Container, process: dict[str, Any], options: ExecOptions) -> int:
+    """Run `process` (config.md, "Process") in a container.
+
+    Returns its exit code, 128 plus the signal if one ended it; 0 when detached.
+
+    Raises:
+        StateError: the container is stopped, or paused.
+        ConfigError: the process is wrong.
+        OperationError: it could not be executed.
+    """
+    status = container.status
+    if status not in ("created", "running", "paused"):
+        raise StateError(f"cannot exec in container {container.id}: it is {status}")
+    if status == "paused" and not options.ignore_paused:
+        raise StateError(
+            f"cannot exec in container {container.id}: it is paused;"
+            " resume it first, or use --ignore-paused"
+        )
+    check_process(process, "process")
+    terminal = bool(process.get("terminal"))
+    if terminal and options.detach and not options.console_socket and options.console_fd < 0:
+        raise UsageError("--console-socket: needed for a detached process with a terminal")
+    if options.console_socket and not terminal:
+        raise UsageError("--console-socket: given, but the process has no terminal")
+    execution = _Execution(container, process, options)
+    if options.detach:
+        execution.begin(options.console_fd)
+        execution.session.close()
+        return 0
+    return _foreground(execution, terminal and not options.console_socket)
+
+
+def _foreground(execution: _Execution, carry: bool) -> int:
+    from pyrunc.container.supervise import Supervisor, receive_master
+
+    master = console = -1
+    ours = None
+    if carry:
+        import _socket
+
+        ours, theirs = _socket.socketpair()
+        console = theirs.detach()
+    try:
+        execution.begin(console)
+    finally:
+        close_all((console,))
+    session = execution.session
+    if ours is not None:
+        master = receive_master(ours)
+        ours.close()
+    try:
+        with Supervisor(master) as supervisor:
+            return supervisor.wait(session.pid, session.pidfd)
+    finally:
+        session.close()
+        close_all((master,))
+
+
+class _Execution:
+    """One process on its way into the container."""
+
+    def __init__(self, container: Container, process: dict[str, Any], options: ExecOptions) -> None:
+        self.container = container
+        self.options = options
+        state = container.state
+        facts = HostFacts()
+        self.config = container.store.read_config()
+        bundle = Bundle(state["bundle"], self.config, state["rootfs"])
+        self.cgroup = self._cgroup()
+        rootless = is_rootless(facts, options.rootless)
+        plan_options = PlanOptions(
+            preserve_fds=options.preserve_fds,
+            seccomp_cache=seccomp_cache(),
+            rootless=rootless,
+            subordinate_ids=rootless and not _groups_denied(state["pid"]),
+        )
+        plan = compile_exec(
+            bundle, process, facts, plan_options, self.cgroup.plan, state["namespaces"]
+        )
+        self.session = Session(plan, self.cgroup)
+        self.session.on(SYNC_SECCOMP, self._listener)
+
+    def _cgroup(self) -> Cgroup:
+        cgroup = self.container.cgroup
+        for text in self.options.cgroups:
+            _enter_below(cgroup, text)
+        return cgroup
+
+    def begin(self, console_fd: int) -> None:
+        """Start it, and return when the program is executed."""
+        options, session = self.options, self.session
+        container_fd = self.container.open_pidfd()
+        console = console_fd
+        if options.console_socket:
+            console = connect_unix(options.console_socket, "--console-socket")
+        try:
+            session.spawn([-1, console, container_fd], options.stdio)
+            if session.converse():
+                raise session.death()
+            if options.pid_file:
+                write_pid_file(options.pid_file, session.pid)
+            if options.pidfd_socket:
+                send_fd(options.pidfd_socket, session.pidfd, "--pidfd-socket")
+        except BaseException:
+            session.kill()
+            session.close()
+            raise
+        finally:
+            os.close(container_fd)
+            if console != console_fd:
+                close_all((console,))
+
+    def _listener(self, message: Message) -> bytes:
+        from pyrunc.container.listener import send_listener
+
+        container = self.container
+        send_listener(self.config, container.document(), message.fd, self.session.pid)
+        return b""
+
+
+def _groups_denied(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/setgroups", "rb") as file:
+            return file.read().startswith(b"deny")
+    except OSError:
+        return True
+
+
+def _enter_below(cgroup: Cgroup, text: str) -> None:
+    """Have the process join a cgroup below the container's: "PATH" or "CONTROLLER[,…]:PATH"."""
+    names, colon, path = text.rpartition(":")
+    paths = cgroup.plan.paths
+    for controller in names.split(",") if colon else list(paths):
+        if controller not in paths:
+            raise UsageError(f"--cgroup {text}: the container is in no cgroup of {controller!r}")
+        below = os.path.normpath(f"{paths[controller]}/{path}")
+        if not f"{below}/".startswith(f"{paths[controller]}/"):
+            raise UsageError(f"--cgroup {text}: leads out of the container's cgroup")
+        if not os.path.isdir(below):
+            raise UsageError(f"--cgroup {text}: there is no cgroup {below}")
+        paths[controller] = below

@@ -1,0 +1,55 @@
+"""Hooks in the runtime's namespaces (config.md, "POSIX-platform Hooks")."""
+
+from __future__ import annotations
+
+import os
+
+from pyrunc import log
+from pyrunc.container.channel import label, wait_status
+from pyrunc.errors import HookError
+from pyrunc.host import shim
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+ETIMEDOUT = 110
+
+
+def run_hooks(config_hooks: dict[str, Any], kind: str, state: bytes) -> None:
+    """Run all hooks of one kind, in order, until one fails.
+
+    Raises:
+        HookError: a hook could not be executed, exited with another status than 0, or was killed after its timeout.
+    """
+    for index, hook in enumerate(config_hooks.get(kind) or ()):
+        _run(hook, f"/hooks/{kind}/{index}", state)
+
+
+def run_all_hooks(config_hooks: dict[str, Any], kind: str, state: bytes) -> None:
+    """Run all hooks of one kind; one that fails is a warning (poststop)."""
+    for index, hook in enumerate(config_hooks.get(kind) or ()):
+        try:
+            _run(hook, f"/hooks/{kind}/{index}", state)
+        except HookError as error:
+            log.warning(str(error))
+
+
+def _run(hook: dict[str, Any], pointer: str, state: bytes) -> None:
+    path = hook["path"]
+    timeout = hook.get("timeout") or 0
+    result = shim.run_hook(path, hook.get("args") or [path], hook.get("env") or [], state, timeout)
+    if result is None:
+        return
+    if result.error == ETIMEDOUT:
+        why = f"killed: it did not end within {timeout} s"
+    elif result.error:
+        why = f"{result.call}: {os.strerror(result.error)}"
+    else:
+        why = wait_status(result.status)
+    output = f": {result.output.strip()}" if result.output.strip() else ""
+    raise HookError(
+        f"{label(pointer)}: {path} {why}{output} (config.json: {pointer})",
+        pointer=pointer,
+        errno=result.error,
+    )

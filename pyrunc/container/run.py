@@ -1,0 +1,59 @@
+"""`run`: create, start, and in the foreground wait and delete."""
+
+from __future__ import annotations
+
+import os
+
+from pyrunc.container.create import CreateOptions, create
+from pyrunc.container.supervise import Supervisor, receive_master
+from pyrunc.host import shim
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.spec.loader import Bundle
+
+
+def run(root: str, container_id: str, bundle: Bundle, options: CreateOptions) -> int:
+    """Run a container.
+
+    Returns the exit code of its program, 128 plus the signal if one ended it; 0 when detached.
+
+    Raises:
+        PyruncError: it could not be created or started; nothing is left of it.
+    """
+    if options.detach:
+        container = create(root, container_id, bundle, options)
+        try:
+            container.start()
+        except BaseException:
+            container.delete(force=True)
+            raise
+        return 0
+    if not options.no_subreaper:
+        shim.set_subreaper()
+    terminal = bool((bundle.config.get("process") or {}).get("terminal"))
+    ours = None
+    if terminal and not options.console_socket:
+        import _socket
+
+        ours, theirs = _socket.socketpair()
+        options.console_fd = theirs.fileno()
+    container = create(root, container_id, bundle, options)
+    try:
+        master = -1
+        if ours is not None:
+            theirs.close()
+            master = receive_master(ours)
+            ours.close()
+        pidfd = container.open_pidfd()
+        pid = container.state["pid"]
+        with Supervisor(master) as supervisor:
+            container.start()
+            code = supervisor.wait(pid, pidfd)
+        os.close(pidfd)
+    except BaseException:
+        container.delete(force=True)
+        raise
+    if not options.keep:
+        container.delete(force=True)
+    return code

@@ -1,0 +1,219 @@
+"""Runs a plan: starts pyrunc-init and does the runtime's share at each of its sync points."""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+from pyrunc.cgroups import Cgroup
+from pyrunc.container import channel
+from pyrunc.errors import OperationError, PyruncError
+from pyrunc.host import procfs, shim, signals
+from pyrunc.plan.operations import (
+    SYNC_HOOKS,
+    SYNC_MAP_IDS,
+    SYNC_SECCOMP,
+    SYNC_START,
+    SYNC_TIME,
+    Sync,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pyrunc.plan.operations import Operation
+    from pyrunc.plan.plan import Plan
+
+    Handler = Callable[[channel.Message], bytes]
+
+
+def close_all(fds: Sequence[int]) -> None:
+    for fd in fds:
+        if fd >= 0:
+            os.close(fd)
+
+
+class Session:
+    """One pyrunc-init and the conversation with it, until it is ready or has executed the program.
+
+    Attributes:
+        pid: the process that the container's program will be, in the runtime's pid namespace; 0 before `spawn`.
+        pidfd: a pidfd of it.
+    """
+
+    def __init__(self, plan: Plan, cgroup: Cgroup) -> None:
+        self.plan = plan
+        self.cgroup = cgroup
+        self.pid = 0
+        self.pidfd = -1
+        self._handlers: dict[int, Handler] = {
+            SYNC_START: self._start,
+            SYNC_MAP_IDS: self._map_ids,
+            SYNC_TIME: self._time_offsets,
+        }
+        self._socket: _socket.socket | None = None
+
+    def on(self, kind: int, handler: Handler) -> None:
+        """Have `handler` called at the sync points of a kind; it returns the state for later hooks, or b""."""
+        self._handlers[kind] = handler
+
+    def spawn(self, slots: Sequence[int], stdio: Sequence[int] = (0, 1, 2)) -> None:
+        """Start the init with the plan. Slots that are -1 get /dev/null.
+
+        Raises:
+            PyruncError: it could not be started.
+        """
+        ours, theirs = channel.pair()
+        self._socket = ours
+        plan_fd = null = cgroup_fd = -1
+        try:
+            plan_fd = shim.data_fd("pyrunc-plan", self.plan.encode())
+            null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+            cgroup_fd = self.cgroup.open_dir_fd()
+            self.pid, self.pidfd = shim.spawn(
+                self.plan.spawn_flags,
+                [theirs.fileno(), plan_fd, *(null if slot < 0 else slot for slot in slots)],
+                stdio=stdio,
+                preserve=self.plan.preserve_fds,
+                cgroup=cgroup_fd,
+            )
+        except OSError as error:
+            raise PyruncError(
+                f"clone3: {error.strerror}", errno=error.errno or 0, pointer="/linux/namespaces"
+            ) from None
+        finally:
+            theirs.close()
+            close_all((plan_fd, null, cgroup_fd))
+
+    def converse(self) -> bool:
+        """Answer the init until it is ready. True when it is; False when it has executed the program.
+
+        Raises:
+            OperationError: an operation failed, or the init died.
+            PyruncError: the runtime's share at a sync point failed.
+        """
+        sock = self._socket
+        assert sock is not None
+        while True:
+            message = channel.receive(sock)
+            if message is None:
+                return False
+            if message.type == channel.ERROR:
+                raise channel.failure(message, self.plan.operations)
+            if message.type == channel.READY:
+                return True
+            if message.type == channel.CLONED:
+                state = self._cloned(message)
+            else:
+                state = self._handler(message)(message)
+            self._reply(sock, state)
+
+    def commit(self) -> None:
+        """Let the init, which is ready, wait for `start` on its own. Raises OperationError."""
+        assert self._socket is not None
+        self._reply(self._socket, b"")
+
+    def _reply(self, sock: _socket.socket, state: bytes) -> None:
+        try:
+            channel.reply(sock, state)
+        except OSError:
+            # it has died: the end of the conversation tells, after what it may have said before
+            message = channel.receive(sock)
+            if message is not None and message.type == channel.ERROR:
+                raise channel.failure(message, self.plan.operations) from None
+            raise self.death() from None
+
+    def _handler(self, message: channel.Message) -> Handler:
+        operation = self.plan.operations[message.operation]
+        kind = operation.kind if isinstance(operation, Sync) else SYNC_SECCOMP
+        return self._handlers[kind]
+
+    def death(self) -> OperationError:
+        """The error for an init that ended without a word."""
+        try:
+            _, status = os.waitpid(self.pid, 0)
+            how = channel.wait_status(status)
+        except ChildProcessError:
+            how = "ended"
+        hint = ""
+        if "signal 9" in how:
+            hint = ": it may have hit the memory limit of its cgroup"
+        return OperationError(f"pyrunc-init {how}{hint}")
+
+    def close(self) -> None:
+        """Give up what the session holds; an init that is not committed exits by this."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+    def kill(self) -> None:
+        """Kill the init and take it away. No error where it is gone."""
+        if self.pidfd >= 0:
+            signals.kill_and_wait(self.pidfd)
+            try:
+                os.waitpid(self.pid, 0)
+            except ChildProcessError:
+                return
+
+    # ---- the runtime's share ------------------------------------------------------------------
+
+    def _start(self, _: channel.Message) -> bytes:
+        plan = self.plan
+        if plan.cgroup.tolerant:
+            self.cgroup.join(self.pid)
+        self.cgroup.apply()
+        if plan.oom_score_adj is not None:
+            self._write("oom_score_adj", str(plan.oom_score_adj), "/process/oomScoreAdj")
+        return b""
+
+    def _write(self, name: str, value: str, pointer: str) -> None:
+        try:
+            procfs.write(self.pid, name, value)
+        except OSError as error:
+            raise PyruncError(
+                f"write {value.strip()!r} to {name}: {error.strerror} (config.json: {pointer})",
+                errno=error.errno or 0,
+                pointer=pointer,
+            ) from None
+
+    def _map_ids(self, _: channel.Message) -> bytes:
+        from pyrunc.container.idmap import write_id_maps
+
+        write_id_maps(self.pid, self.plan.uid_mappings, self.plan.gid_mappings)
+        return b""
+
+    def _time_offsets(self, _: channel.Message) -> bytes:
+        for clock, offset in self.plan.time_offsets.items():
+            seconds, nanoseconds = offset.get("secs") or 0, offset.get("nanosecs") or 0
+            self._write(
+                "timens_offsets",
+                f"{clock} {seconds} {nanoseconds}\n",
+                f"/linux/timeOffsets/{clock}",
+            )
+        return b""
+
+    def _cloned(self, message: channel.Message) -> bytes:
+        first = self.pid
+        os.close(self.pidfd)
+        self.pid, self.pidfd = message.value, message.fd
+        os.waitpid(first, 0)
+        return b""
+
+
+def operations_after_start(operations: list[Operation]) -> dict[str, list[str]]:
+    """Pointer and description of each operation behind the start, for errors that `start` will be told."""
+    late: dict[str, list[str]] = {}
+    waiting = True
+    for index, operation in enumerate(operations):
+        if not waiting:
+            late[str(index)] = [operation.pointer, operation.describe()]
+        elif type(operation).__name__ == "WaitForStart":
+            waiting = False
+    return late
+
+
+__all__ = ["SYNC_HOOKS", "SYNC_SECCOMP", "Session", "operations_after_start"]

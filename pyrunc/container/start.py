@@ -1,0 +1,104 @@
+"""`start`: the waiting init goes on to the program (runtime.md, "Start")."""
+
+from __future__ import annotations
+
+import os
+
+from pyrunc.container import channel
+from pyrunc.container.container import Container, state_document
+from pyrunc.container.store import START_SOCKET
+from pyrunc.errors import HookError, OperationError, StateError
+from pyrunc.host import procfs, signals
+from pyrunc.spec.json import dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from typing import Any
+else:
+    pass
+
+SIGKILL = 9
+
+
+def start(container: Container) -> None:
+    """See `Container.start`."""
+    with container.lock() as store:
+        status = container.status
+        if status != "created":
+            raise StateError(f"cannot start container {container.id}: it is {status}")
+        state = container.state
+        pidfd = container.open_pidfd()
+        try:
+            if not state["hasProcess"]:
+                signals.kill_and_wait(pidfd)
+                raise StateError(
+                    f"cannot start container {container.id}: config.json has no process"
+                    " (config.json: /process)"
+                )
+            config: dict[str, Any] = store.read_config() if needs_config(state) else {}
+            try:
+                connection = channel.connect(store.path, START_SOCKET)
+                # from here on the container counts as started: an init whose starter dies, dies
+                os.unlink(store.path_of(START_SOCKET))
+            except OSError as error:
+                raise OperationError(
+                    f"cannot start container {container.id}: {error.strerror}",
+                    errno=error.errno or 0,
+                ) from None
+            try:
+                _converse(container, connection, config)
+            except BaseException:
+                signals.kill_and_wait(pidfd)
+                raise
+            finally:
+                connection.close()
+            _poststart(container, config, pidfd)
+        finally:
+            os.close(pidfd)
+
+
+def needs_config(state: dict[str, Any]) -> bool:
+    """Something that comes after the start is described only in the configuration."""
+    return bool(state["hasHooks"] or state.get("hasListener"))
+
+
+def _converse(container: Container, connection: _socket.socket, config: dict[str, Any]) -> None:
+    state = container.state
+    hook_state = b""
+    if (config.get("hooks") or {}).get("startContainer"):
+        document = state_document(state, "created")
+        document["pid"] = procfs.innermost_pid(state["pid"])
+        hook_state = dumps(document).encode()
+    try:
+        channel.reply(connection, hook_state)
+        while True:
+            message = channel.receive(connection)
+            if message is None:
+                return
+            if message.type == channel.ERROR:
+                pointer, operation = state["late"].get(str(message.operation), ["", "the start"])
+                raise channel.describe_failure(message, pointer, operation)
+            # the one sync point behind the start: a seccomp listener to be handed on
+            from pyrunc.container.listener import send_listener
+
+            send_listener(config, state_document(state, "creating"), message.fd)
+            channel.reply(connection)
+    except OSError as error:
+        raise OperationError(
+            f"cannot start container {container.id}: {error.strerror}", errno=error.errno or 0
+        ) from None
+
+
+def _poststart(container: Container, config: dict[str, Any], pidfd: int) -> None:
+    hooks = config.get("hooks") or {}
+    if not hooks.get("poststart"):
+        return
+    from pyrunc.container.hooks import run_hooks
+
+    state = dumps(state_document(container.state, "running")).encode()
+    try:
+        run_hooks(hooks, "poststart", state)
+    except HookError:
+        signals.kill_and_wait(pidfd)
+        raise

@@ -1,0 +1,277 @@
+"""The state of containers on disk: one directory for each below the root directory.
+
+    ROOT/ID/state.json   what is known of the container
+    ROOT/ID/config.json  its configuration, as it was when it was created
+    ROOT/ID/start.sock   where it waits for `start`; gone once it was started
+
+The directory itself is locked (flock(2)) by whoever changes the container. A file is written beside its place and
+renamed, so that there is always a whole one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+
+from pyrunc.errors import ExistsError, NotFoundError, PyruncError, StateError, UsageError
+from pyrunc.spec.json import dumps, loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+STATE = "state.json"
+CONFIG = "config.json"
+START_SOCKET = "start.sock"
+LOCK_TIMEOUT = 10.0  # seconds
+
+_ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
+
+
+def default_root() -> str:
+    """Where containers are kept when nothing else is said: /run/pyrunc, or the user's runtime directory."""
+    if os.geteuid() != 0:
+        runtime = os.environ.get("XDG_RUNTIME_DIR")
+        if runtime:
+            return os.path.join(runtime, "pyrunc")
+    return "/run/pyrunc"
+
+
+def seccomp_cache() -> str | None:
+    """Directory for compiled seccomp filters, shared by all roots; None where there is no place for it."""
+    if os.geteuid() == 0:
+        return "/run/pyrunc-seccomp"
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return os.path.join(runtime, "pyrunc-seccomp") if runtime else None
+
+
+def check_id(container_id: str) -> None:
+    """Raise UsageError unless it can name a container: letters, digits and _ + - . only."""
+    if not container_id:
+        raise UsageError("container id: must not be empty")
+    if container_id in (".", "..") or not _ID_CHARACTERS.issuperset(container_id):
+        raise UsageError(
+            f"container id {container_id!r}: may hold only letters, digits and the characters _ + - ."
+        )
+    if len(container_id) > 255:
+        raise UsageError(f"container id: {len(container_id)} characters, at most 255 are allowed")
+
+
+def list_ids(root: str) -> list[str]:
+    """The ids of all containers, in order."""
+    try:
+        names = os.listdir(root)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise PyruncError(f"--root {root}: {error.strerror}", errno=error.errno or 0) from None
+    return sorted(
+        name
+        for name in names
+        if name not in (".", "..")
+        and _ID_CHARACTERS.issuperset(name)
+        and os.path.isdir(os.path.join(root, name))
+    )
+
+
+class Store:
+    """The directory of one container. A context manager that gives back the lock."""
+
+    def __init__(self, root: str, container_id: str) -> None:
+        check_id(container_id)
+        self.root = root
+        self.id = container_id
+        self.path = os.path.join(root, container_id)
+        self._lock_fd = -1
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.unlock()
+
+    def make(self) -> None:
+        """Make the directory, locked.
+
+        Raises:
+            ExistsError: there is a container of this id.
+        """
+        try:
+            os.makedirs(self.root, 0o711, exist_ok=True)
+            os.mkdir(self.path, 0o700)
+        except FileExistsError:
+            raise ExistsError(f"container {self.id} exists already in {self.root}") from None
+        except OSError as error:
+            raise PyruncError(
+                f"--root {self.root}: cannot make {self.path}: {error.strerror}",
+                errno=error.errno or 0,
+            ) from None
+        self.lock()
+
+    def lock(self, timeout: float = LOCK_TIMEOUT) -> None:
+        """Wait until nobody else changes the container.
+
+        Raises:
+            NotFoundError: there is no such container, or it was deleted meanwhile.
+            StateError: somebody else has been changing it for `timeout` seconds.
+        """
+        if self._lock_fd >= 0:
+            return
+        fd = self._open()
+        deadline = time.monotonic() + timeout
+        pause = 0.001
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() >= deadline:
+                    os.close(fd)
+                    raise StateError(
+                        f"container {self.id} is busy: another command is changing it"
+                    ) from None
+                time.sleep(pause)
+                pause = min(pause * 2, 0.05)
+        # what was waited for may have been its deletion, and even another container's creation
+        try:
+            same = os.path.samestat(os.fstat(fd), os.stat(self.path))
+        except FileNotFoundError:
+            same = False
+        if not same:
+            os.close(fd)
+            raise self._missing()
+        self._lock_fd = fd
+
+    def _open(self) -> int:
+        try:
+            return os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise self._missing() from None
+        except OSError as error:
+            raise PyruncError(f"{self.path}: {error.strerror}", errno=error.errno or 0) from None
+
+    def _missing(self) -> NotFoundError:
+        return NotFoundError(f"container {self.id} does not exist in {self.root}")
+
+    def unlock(self) -> None:
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+    def is_locked(self) -> bool:
+        """Somebody else is changing the container right now."""
+        if self._lock_fd >= 0:
+            return False
+        fd = self._open()
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
+    def write(self, name: str, text: str) -> None:
+        """Put a whole file in place, or leave the one that is there. Raises PyruncError."""
+        path = os.path.join(self.path, name)
+        temporary = f"{path}.new"
+        try:
+            write_file(temporary, text)
+            os.rename(temporary, path)
+        except OSError as error:
+            raise PyruncError(f"{path}: {error.strerror}", errno=error.errno or 0) from None
+
+    def write_state(self, state: dict[str, Any]) -> None:
+        self.write(STATE, dumps(state))
+
+    def read_state(self) -> dict[str, Any]:
+        """The state.
+
+        Raises:
+            NotFoundError: there is no such container.
+            StateError: its state is missing or damaged; it can only be deleted by force.
+        """
+        try:
+            return self._read(STATE)
+        except FileNotFoundError:
+            if os.path.isdir(self.path):
+                raise StateError(
+                    f"container {self.id} has no state: its creation was cut short;"
+                    f" remove it with delete --force {self.id}"
+                ) from None
+            raise self._missing() from None
+
+    def read_config(self) -> dict[str, Any]:
+        """The configuration that the container was created with. Raises as `read_state` does."""
+        try:
+            return self._read(CONFIG)
+        except FileNotFoundError:
+            raise StateError(f"container {self.id}: its configuration is missing") from None
+
+    def _read(self, name: str) -> dict[str, Any]:
+        path = os.path.join(self.path, name)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            raise FileNotFoundError(path) from None
+        except OSError as error:
+            raise PyruncError(f"{path}: {error.strerror}", errno=error.errno or 0) from None
+        try:
+            data = b""
+            while part := os.read(fd, 65536):
+                data += part
+        finally:
+            os.close(fd)
+        try:
+            value = loads(data, path)
+        except PyruncError as error:
+            raise StateError(f"container {self.id}: its state is damaged: {error}") from None
+        if not isinstance(value, dict):
+            raise StateError(f"container {self.id}: its state is damaged: {path} is no object")
+        return value
+
+    def path_of(self, name: str) -> str:
+        return os.path.join(self.path, name)
+
+    def remove(self) -> None:
+        """Remove the directory. One that is gone is no error. Raises PyruncError."""
+        try:
+            for name in os.listdir(self.path):
+                os.unlink(os.path.join(self.path, name))
+            os.rmdir(self.path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise PyruncError(f"{self.path}: {error.strerror}", errno=error.errno or 0) from None
+        self.unlock()
+
+
+def write_file(path: str, text: str, mode: int = 0o600) -> None:
+    """Write a new file. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    try:
+        view = memoryview(text.encode("utf-8", "surrogateescape"))
+        while view:
+            view = view[os.write(fd, view) :]
+    finally:
+        os.close(fd)
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """Write a pid file, so that whoever sees it sees all of it. Raises PyruncError."""
+    directory, name = os.path.split(os.path.abspath(path))
+    temporary = os.path.join(directory, f".{name}.{os.getpid()}")
+    try:
+        write_file(temporary, str(pid), 0o644)
+        os.rename(temporary, path)
+    except OSError as error:
+        raise PyruncError(f"--pid-file {path}: {error.strerror}", errno=error.errno or 0) from None
+
+
+def remove_file(path: str) -> None:
+    """Remove a file; one that is gone or cannot be removed is no error."""
+    try:
+        os.unlink(path)
+    except OSError:
+        return

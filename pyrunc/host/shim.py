@@ -1,0 +1,164 @@
+"""Typed wrappers of the C shim and of the few system calls that Python lacks."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+
+from pyrunc.errors import HostError
+from pyrunc.host._shim import ffi, lib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+F_ADD_SEALS = 1033
+F_SEAL_ALL = 0x0001 | 0x0002 | 0x0004 | 0x0008  # SEAL, SHRINK, GROW, WRITE
+MFD_CLOEXEC = 0x0001
+MFD_ALLOW_SEALING = 0x0002
+MFD_NOEXEC_SEAL = 0x0008
+MFD_EXEC = 0x0010
+PR_SET_CHILD_SUBREAPER = 36
+
+INIT_PATH = os.path.join(os.path.dirname(os.path.dirname(__file__)), "libexec", "pyrunc-init")
+
+_init_fd = -1
+
+
+def _memfd(name: str, flags: int) -> int:
+    try:
+        return os.memfd_create(name, flags)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # before Linux 6.3 there was no flag, and all could be executed
+        return os.memfd_create(name, flags & ~(MFD_EXEC | MFD_NOEXEC_SEAL))
+
+
+def init_executable() -> int:
+    """A descriptor of a sealed copy of pyrunc-init, made once per process.
+
+    What a process in the container can reach by its /proc/PID/exe is this copy, and it can be
+    neither written nor changed (CVE-2019-5736).
+
+    Raises:
+        HostError: pyrunc-init is missing, or the host forbids executable memfds.
+    """
+    global _init_fd  # noqa: PLW0603
+    if _init_fd >= 0:
+        return _init_fd
+    try:
+        source = os.open(INIT_PATH, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise HostError(f"{INIT_PATH}: {error.strerror}: pyrunc is not installed") from None
+    try:
+        fd = _memfd("pyrunc-init", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC)
+        while os.sendfile(fd, source, None, 1 << 24):
+            pass
+        os.fchmod(fd, 0o555)
+        fcntl.fcntl(fd, F_ADD_SEALS, F_SEAL_ALL)
+    except OSError as error:
+        raise HostError(
+            f"memfd for pyrunc-init: {error.strerror}", errno=error.errno or 0
+        ) from None
+    finally:
+        os.close(source)
+    _init_fd = fd
+    return fd
+
+
+def data_fd(name: str, data: bytes) -> int:
+    """A descriptor from which `data` can be read."""
+    fd = _memfd(name, MFD_CLOEXEC | MFD_NOEXEC_SEAL)
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+    return fd
+
+
+def spawn(
+    flags: int,
+    fds: Sequence[int],
+    *,
+    stdio: Sequence[int] = (0, 1, 2),
+    preserve: int = 0,
+    cgroup: int = -1,
+) -> tuple[int, int]:
+    """Start pyrunc-init. Returns its pid and a pidfd of it.
+
+    Args:
+        flags: CLONE_NEW* for clone3(2).
+        fds: the control socket, the plan, and the slots.
+        stdio: what becomes its stdin, stdout and stderr.
+        preserve: number of descriptors from 3 on that it keeps.
+        cgroup: descriptor of the cgroup v2 directory to start in, or -1.
+
+    Raises:
+        OSError: clone3(2) or execveat(2) failed.
+    """
+    numbers = ffi.new("int[]", list(fds))
+    request = ffi.new("struct pyrunc_spawn *")
+    request.executable = init_executable()
+    request.flags = flags
+    request.cgroup = cgroup
+    request.stdio = list(stdio)
+    request.preserve = preserve
+    request.fds = numbers
+    request.fd_count = len(fds)
+    pid = lib.pyrunc_spawn(request)
+    if pid < 0:
+        raise OSError(ffi.errno, os.strerror(ffi.errno))
+    return pid, request.pidfd
+
+
+class HookResult:
+    """How a hook ended: errno `error` of `call`, or its wait `status`, and what it wrote."""
+
+    __slots__ = ("call", "error", "output", "status")
+
+    def __init__(self, error: int, call: str, status: int, output: str) -> None:
+        self.error = error
+        self.call = call
+        self.status = status
+        self.output = output
+
+
+def run_hook(
+    path: str, args: Sequence[str], env: Sequence[str], state: bytes, timeout: float
+) -> HookResult | None:
+    """Run a program with `state` on its stdin; `timeout` in seconds, 0 for none.
+
+    Returns None when it exited with status 0.
+    """
+
+    def strings(values: Sequence[str]) -> tuple[object, list[object]]:
+        keep = [ffi.new("char[]", os.fsencode(value)) for value in values]
+        return ffi.new("char *[]", [*keep, ffi.NULL]), keep
+
+    argv, keep_args = strings(args)
+    envp, keep_env = strings(env)
+    result = ffi.new("struct hook_result *")
+    code = lib.run_hook(
+        os.fsencode(path), argv, envp, state, len(state), int(timeout * 1000), result
+    )
+    del keep_args, keep_env
+    if code == 0:
+        return None
+    call = ffi.string(result.call).decode() if result.call else ""
+    output = ffi.string(result.output).decode("utf-8", "replace")
+    return HookResult(result.error, call, result.status, output)
+
+
+def set_subreaper() -> None:
+    """Make this process the reaper of its orphaned descendants (prctl(2))."""
+    if lib.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0:
+        raise OSError(ffi.errno, os.strerror(ffi.errno))
+
+
+def unmount(path: str) -> int:
+    """Detach the mount at `path` with all below it (umount2(2), MNT_DETACH). Returns 0 or the error number."""
+    if lib.umount2(os.fsencode(path), 2 | 8) == 0:  # UMOUNT_NOFOLLOW
+        return 0
+    code: int = ffi.errno
+    return code

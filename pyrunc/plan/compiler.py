@@ -1,0 +1,222 @@
+"""Compiles a bundle into a Plan. Nothing here has an effect on the host."""
+
+from __future__ import annotations
+
+from pyrunc.errors import HostError
+from pyrunc.plan.context import SLOT_CONTAINER, SLOT_LISTENER, Context, PlanOptions
+from pyrunc.plan.mounts import flatten
+from pyrunc.plan.operations import (
+    SYNC_MAP_IDS,
+    SYNC_START,
+    SYNC_TIME,
+    Clone,
+    JoinCgroups,
+    JoinContainer,
+    JoinNamespaces,
+    JoinSessionKeyring,
+    LoopbackUp,
+    NewSession,
+    Operation,
+    SetDomainname,
+    SetDumpable,
+    SetHostname,
+    SetIdentity,
+    SetUmask,
+    Sync,
+    Unshare,
+    WaitForStart,
+    WriteSysctl,
+)
+from pyrunc.plan.plan import Plan
+from pyrunc.plan.process import (
+    compile_affinity,
+    compile_identity,
+    compile_label,
+    compile_limits,
+    compile_personality,
+)
+from pyrunc.plan.rootfs import compile_hiding, compile_hooks, compile_rootfs
+from pyrunc.spec.tables import NAMESPACES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrunc.cgroups.plan import CgroupPlan
+    from pyrunc.host.facts import HostFacts
+    from pyrunc.spec.loader import Bundle
+
+KERNEL_FLOOR = (5, 14)
+
+CLONE_NEWUSER = NAMESPACES["user"][0]
+CLONE_NEWTIME = NAMESPACES["time"][0]
+CLONE_NEWCGROUP = NAMESPACES["cgroup"][0]
+
+
+def compile_plan(
+    bundle: Bundle, container_id: str, facts: HostFacts, options: PlanOptions, cgroup: CgroupPlan
+) -> Plan:
+    """Compile the plan that creates a container.
+
+    Raises:
+        HostError: the host lacks what config.json asks for.
+        ConfigError: config.json asks for what cannot be.
+    """
+    if facts.kernel < KERNEL_FLOOR:
+        raise HostError(
+            f"Linux {facts.kernel[0]}.{facts.kernel[1]} is too old: pyrunc needs"
+            f" {KERNEL_FLOOR[0]}.{KERNEL_FLOOR[1]} or newer"
+        )
+    context = Context(bundle, facts, options, cgroup)
+    _compile_inside(context, container_id)
+    spawn_flags = _compile_host(context)
+    plan = Plan(context.host + context.inside, spawn_flags, cgroup)
+    linux = context.linux
+    plan.preserve_fds = options.preserve_fds + options.listen_fds
+    plan.uid_mappings = flatten(linux.get("uidMappings") or [])
+    plan.gid_mappings = flatten(linux.get("gidMappings") or [])
+    plan.time_offsets = linux.get("timeOffsets") or {}
+    plan.net_devices = linux.get("netDevices") or {}
+    plan.oom_score_adj = context.process.get("oomScoreAdj")
+    return plan
+
+
+def _compile_start(cgroup: CgroupPlan) -> list[Operation]:
+    """How the process gets into its cgroup: by itself where it can (v1), else by clone3 (v2) or by the runtime."""
+    files = [f"{path}/tasks" for path in dict.fromkeys(_v1_paths(cgroup))]
+    start: list[Operation] = [Sync(SYNC_START)]
+    if files and not cgroup.tolerant:
+        start.insert(0, JoinCgroups(files).at("/linux/cgroupsPath"))
+    return start
+
+
+def _v1_paths(cgroup: CgroupPlan) -> list[str]:
+    return [path for controller, path in cgroup.paths.items() if controller]
+
+
+def _compile_host(context: Context) -> int:
+    """Put the operations on namespaces before what is there. Returns the flags of the first clone3."""
+    joined = [(kind, path) for kind, path in context.namespaces.items() if path]
+    new = context.new_flags() & ~CLONE_NEWCGROUP
+    first = _compile_start(context.cgroup)
+    host = context.host
+    if not (joined or host or new & (CLONE_NEWUSER | CLONE_NEWTIME)):
+        context.host = first
+        return new
+    if joined:
+        paths = [path for _, path in joined]
+        types = [NAMESPACES[kind][0] for kind, _ in joined]
+        host.append(SetDumpable(0))
+        host.append(JoinNamespaces(paths, types).at("/linux/namespaces"))
+    if new & CLONE_NEWUSER:
+        host.append(Unshare(CLONE_NEWUSER).at("/linux/namespaces"))
+        host.append(Sync(SYNC_MAP_IDS).at("/linux/uidMappings"))
+    if context.in_user_namespace:
+        host.append(SetIdentity(0, 0))
+    if new & CLONE_NEWTIME:
+        host.append(Unshare(CLONE_NEWTIME).at("/linux/namespaces"))
+        host.append(Sync(SYNC_TIME).at("/linux/timeOffsets"))
+    host.append(Clone(new & ~CLONE_NEWUSER & ~CLONE_NEWTIME).at("/linux/namespaces"))
+    context.host = first + host
+    return 0
+
+
+def _compile_inside(context: Context, container_id: str) -> None:
+    config = context.config
+    context.add(SetUmask(0))
+    if context.has_new("cgroup"):
+        context.add(Unshare(CLONE_NEWCGROUP), "/linux/namespaces")
+    if not context.options.no_new_keyring:
+        context.add(JoinSessionKeyring(f"_ses.{container_id}"))
+    context.add(NewSession())
+    if context.has_new("network"):
+        context.add(LoopbackUp())
+    if context.linux.get("netDevices"):
+        raise HostError("network devices cannot be moved yet", pointer="/linux/netDevices")
+    if config.get("hostname"):
+        context.add(SetHostname(config["hostname"]), "/hostname")
+    if config.get("domainname"):
+        context.add(SetDomainname(config["domainname"]), "/domainname")
+    compile_rootfs(context)
+    process = config.get("process")
+    if process:
+        compile_label(context, process, "/process")
+    for key, value in (context.linux.get("sysctl") or {}).items():
+        context.add(WriteSysctl(key.replace(".", "/"), value), "/linux/sysctl/" + key)
+    compile_hiding(context)
+
+    def wait() -> None:
+        context.add(WaitForStart(SLOT_LISTENER))
+        compile_hooks(context, "startContainer")
+
+    if not process:
+        wait()
+        return
+    compile_limits(context, process, "/process")
+    compile_personality(context)
+    compile_identity(context, process, "/process", wait=wait)
+
+
+def compile_exec(
+    bundle: Bundle,
+    process: dict[str, Any],
+    facts: HostFacts,
+    options: PlanOptions,
+    cgroup: CgroupPlan,
+    namespaces: dict[str, str],
+) -> Plan:
+    """Compile the plan that runs another process in a container.
+
+    Args:
+        bundle: the container's.
+        process: the process object, complete and checked.
+        namespaces: types of the namespaces that the container has of its own; their paths do not matter, as the
+            container's first process leads to them.
+    """
+    context = Context(bundle, facts, options, cgroup)
+    context.namespaces = namespaces
+    flags = 0
+    for kind in namespaces:
+        flags |= NAMESPACES[kind][0]
+    affinity = process.get("execCPUAffinity") or {}
+    compile_affinity(context, affinity.get("initial"), "/process/execCPUAffinity/initial")
+    context.inside += _compile_start(cgroup)
+    context.add(SetDumpable(0))
+    context.add(JoinContainer(SLOT_CONTAINER, flags))
+    if "user" in namespaces:
+        context.add(SetIdentity(0, 0))
+    context.add(Clone(0))
+    context.add(SetUmask(0))
+    compile_affinity(context, affinity.get("final"), "/process/execCPUAffinity/final")
+    if not options.no_new_keyring:
+        context.add(JoinSessionKeyring("_ses"))
+    context.add(NewSession())
+    if process.get("terminal"):
+        _compile_exec_console(context, process)
+    compile_label(context, process, "/process")
+    compile_limits(context, process, "/process")
+    compile_personality(context)
+    compile_identity(context, process, "/process")
+    plan = Plan(context.inside, 0, cgroup)
+    plan.preserve_fds = options.preserve_fds
+    plan.oom_score_adj = process.get("oomScoreAdj")
+    return plan
+
+
+def _compile_exec_console(context: Context, process: dict[str, Any]) -> None:
+    from pyrunc.plan.context import SLOT_CONSOLE
+    from pyrunc.plan.operations import OpenConsole
+
+    size = process.get("consoleSize") or {}
+    user = process.get("user") or {}
+    context.add(
+        OpenConsole(
+            SLOT_CONSOLE,
+            size.get("width") or 0,
+            size.get("height") or 0,
+            0,
+            user.get("uid") or 0,
+            user.get("gid") or 0,
+        ),
+        "/process/terminal",
+    )

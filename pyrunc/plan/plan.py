@@ -1,0 +1,76 @@
+"""The plan: what will be done, as a value."""
+
+from __future__ import annotations
+
+from pyrunc.plan.operations import namespace_names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrunc.cgroups.plan import CgroupPlan
+    from pyrunc.plan.operations import Operation
+
+MAGIC = b"PYC1"
+
+
+class Plan:
+    """What will be done to create a container or to run a process in one.
+
+    Attributes:
+        operations: what the init does, in order.
+        spawn_flags: CLONE_NEW* of the process that does it.
+        cgroup: the cgroup that it is put into.
+        preserve_fds: number of descriptors from 3 on that the program keeps.
+        uid_mappings, gid_mappings: container id, host id, size, one after another.
+        time_offsets: linux.timeOffsets.
+        net_devices: linux.netDevices.
+        oom_score_adj: score to write for the process, or None.
+    """
+
+    def __init__(self, operations: list[Operation], spawn_flags: int, cgroup: CgroupPlan) -> None:
+        self.operations = operations
+        self.spawn_flags = spawn_flags
+        self.cgroup = cgroup
+        self.preserve_fds = 0
+        self.uid_mappings: list[int] = []
+        self.gid_mappings: list[int] = []
+        self.time_offsets: dict[str, Any] = {}
+        self.net_devices: dict[str, Any] = {}
+        self.oom_score_adj: int | None = None
+
+    def encode(self) -> bytes:
+        """The operations as the init reads them."""
+        return b"".join(
+            [
+                MAGIC,
+                len(self.operations).to_bytes(4, "little"),
+                *[operation.encode() for operation in self.operations],
+            ]
+        )
+
+    def describe(self) -> list[str]:
+        """One line for each thing that will be done, on the host and in the container."""
+        lines = [f"cgroup: {line}" for line in self.cgroup.describe()]
+        if self.oom_score_adj is not None:
+            lines.append(f"host: oom_score_adj {self.oom_score_adj}  (/process/oomScoreAdj)")
+        lines.append(f"spawn: pyrunc-init in new namespaces: {namespace_names(self.spawn_flags)}")
+        width = len(str(len(self.operations)))
+        for index, operation in enumerate(self.operations):
+            pointer = f"  ({operation.pointer})" if operation.pointer else ""
+            lines.append(f"{index:{width}}: {operation.describe()}{pointer}")
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as a JSON document."""
+        return {
+            "cgroup": self.cgroup.describe(),
+            "oomScoreAdj": self.oom_score_adj,
+            "uidMappings": self.uid_mappings,
+            "gidMappings": self.gid_mappings,
+            "timeOffsets": self.time_offsets,
+            "netDevices": self.net_devices,
+            "namespaces": self.spawn_flags,
+            "preserveFds": self.preserve_fds,
+            "operations": [operation.to_json() for operation in self.operations],
+        }

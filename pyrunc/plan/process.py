@@ -1,0 +1,277 @@
+"""Compiles `process` of config.json (config.md, "Process") into operations."""
+
+from __future__ import annotations
+
+from pyrunc import log
+from pyrunc.errors import HostError
+from pyrunc.plan.operations import (
+    ChangeDirectory,
+    DropBounding,
+    Execute,
+    LoadSeccomp,
+    OwnStdio,
+    SetAffinity,
+    SetCapabilities,
+    SetIoPriority,
+    SetLabel,
+    SetMemoryPolicy,
+    SetNoNewPrivileges,
+    SetPersonality,
+    SetRlimit,
+    SetScheduler,
+    SetUmask,
+    SetUser,
+)
+from pyrunc.spec.tables import CAPABILITIES, RLIMITS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrunc.plan.context import Context
+
+CAP_SYS_ADMIN = 1 << CAPABILITIES["CAP_SYS_ADMIN"]
+DEFAULT_UMASK = 0o022
+
+#: sched(7), linux/sched.h.
+SCHED_POLICIES = {
+    "SCHED_OTHER": 0,
+    "SCHED_FIFO": 1,
+    "SCHED_RR": 2,
+    "SCHED_BATCH": 3,
+    "SCHED_ISO": 4,
+    "SCHED_IDLE": 5,
+    "SCHED_DEADLINE": 6,
+}
+SCHED_FLAGS = {
+    "SCHED_FLAG_RESET_ON_FORK": 0x01,
+    "SCHED_FLAG_RECLAIM": 0x02,
+    "SCHED_FLAG_DL_OVERRUN": 0x04,
+    "SCHED_FLAG_KEEP_POLICY": 0x08,
+    "SCHED_FLAG_KEEP_PARAMS": 0x10,
+    "SCHED_FLAG_UTIL_CLAMP_MIN": 0x20,
+    "SCHED_FLAG_UTIL_CLAMP_MAX": 0x40,
+}
+
+#: ioprio_set(2): the class, above the 13 bits of the priority.
+IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
+
+#: set_mempolicy(2), linux/mempolicy.h.
+MEMORY_MODES = {
+    "MPOL_DEFAULT": 0,
+    "MPOL_PREFERRED": 1,
+    "MPOL_BIND": 2,
+    "MPOL_INTERLEAVE": 3,
+    "MPOL_LOCAL": 4,
+    "MPOL_PREFERRED_MANY": 5,
+    "MPOL_WEIGHTED_INTERLEAVE": 6,
+}
+MEMORY_FLAGS = {
+    "MPOL_F_NUMA_BALANCING": 1 << 13,
+    "MPOL_F_RELATIVE_NODES": 1 << 14,
+    "MPOL_F_STATIC_NODES": 1 << 15,
+}
+
+#: personality(2).
+PERSONALITIES = {"LINUX": 0x0000, "LINUX32": 0x0008}
+
+
+def parse_list(text: str) -> bytes:
+    """A cpuset(7) list ("0-3,7") as a bit mask, lowest number in the lowest bit of the first byte.
+
+    Raises:
+        ValueError: it is not such a list.
+    """
+    mask = 0
+    for part in text.split(","):
+        item = part.strip()
+        if not item:
+            continue
+        first, dash, last = item.partition("-")
+        low = int(first)
+        high = int(last) if dash else low
+        if not 0 <= low <= high < 1 << 16:
+            raise ValueError(f"{item!r} is not a range of numbers")
+        mask |= (1 << high + 1) - (1 << low)
+    return mask.to_bytes((mask.bit_length() + 63) // 64 * 8, "little")
+
+
+def compile_limits(context: Context, process: dict[str, Any], pointer: str) -> None:
+    """Add what needs privileges that the process will not have."""
+    for index, limit in enumerate(process.get("rlimits") or ()):
+        resource = RLIMITS[limit["type"]]
+        context.add(SetRlimit(resource, limit["soft"], limit["hard"]), f"{pointer}/rlimits/{index}")
+    scheduler = process.get("scheduler")
+    if scheduler:
+        flags = 0
+        for name in scheduler.get("flags") or ():
+            flags |= SCHED_FLAGS[name]
+        context.add(
+            SetScheduler(
+                SCHED_POLICIES[scheduler["policy"]],
+                flags,
+                scheduler.get("nice") or 0,
+                scheduler.get("priority") or 0,
+                scheduler.get("runtime") or 0,
+                scheduler.get("deadline") or 0,
+                scheduler.get("period") or 0,
+            ),
+            pointer + "/scheduler",
+        )
+    priority = process.get("ioPriority")
+    if priority:
+        value = IO_CLASSES[priority["class"]] << 13 | (priority.get("priority") or 0)
+        context.add(SetIoPriority(value), pointer + "/ioPriority")
+
+
+def compile_personality(context: Context) -> None:
+    """Add linux.personality and linux.memoryPolicy."""
+    personality = context.linux.get("personality")
+    if personality:
+        value = PERSONALITIES[personality["domain"]]
+        context.add(SetPersonality(value), "/linux/personality/domain")
+    policy = context.linux.get("memoryPolicy")
+    if policy:
+        mode = MEMORY_MODES[policy["mode"]]
+        for name in policy.get("flags") or ():
+            mode |= MEMORY_FLAGS[name]
+        nodes = parse_list(policy.get("nodes") or "")
+        context.add(SetMemoryPolicy(mode, nodes), "/linux/memoryPolicy")
+
+
+def compile_affinity(context: Context, cpus: str | None, pointer: str) -> None:
+    """Add a CPU affinity (process.execCPUAffinity)."""
+    if cpus:
+        context.add(SetAffinity(parse_list(cpus)), pointer)
+
+
+def compile_label(context: Context, process: dict[str, Any], pointer: str) -> None:
+    """Add the AppArmor profile, to be taken on at execve(2).
+
+    Raises:
+        HostError: this host has no AppArmor.
+    """
+    profile = process.get("apparmorProfile")
+    if profile:
+        if not context.facts.apparmor:
+            raise HostError(
+                f"AppArmor profile {profile}: AppArmor is not enabled on this host",
+                pointer=pointer + "/apparmorProfile",
+            )
+        context.add(
+            SetLabel("apparmor/exec", f"exec {profile}"),
+            pointer + "/apparmorProfile",
+        )
+
+
+def _selinux(context: Context, process: dict[str, Any], pointer: str) -> None:
+    label = process.get("selinuxLabel")
+    if label:
+        if not context.facts.selinux:
+            raise HostError(
+                f"SELinux label {label}: SELinux is not enabled on this host",
+                pointer=pointer + "/selinuxLabel",
+            )
+        context.add(SetLabel("exec", label), pointer + "/selinuxLabel")
+
+
+class CapabilitySets:
+    """The five sets of process.capabilities as bit masks, less what cannot be granted."""
+
+    def __init__(self, context: Context, process: dict[str, Any], pointer: str) -> None:
+        sets = process.get("capabilities") or {}
+        known = (1 << len(CAPABILITIES)) - 1
+        # in a user namespace of its own the process starts with all that the kernel has
+        granted = known if context.in_user_namespace else context.facts.permitted
+        self.bounding = _mask(sets, "bounding", known, pointer)
+        self.permitted = _mask(sets, "permitted", granted, pointer)
+        self.effective = _mask(sets, "effective", self.permitted, pointer)
+        self.inheritable = _mask(sets, "inheritable", granted, pointer)
+        self.ambient = _mask(sets, "ambient", self.permitted & self.inheritable, pointer)
+
+
+def _mask(sets: dict[str, Any], name: str, granted: int, pointer: str) -> int:
+    """One set as a mask. What cannot be granted is left out with a warning (config.md, "Linux Process")."""
+    mask = 0
+    for index, capability in enumerate(sets.get(name) or ()):
+        number = CAPABILITIES.get(capability)
+        if number is not None and granted >> number & 1:
+            mask |= 1 << number
+        else:
+            why = "unknown to pyrunc" if number is None else "it cannot be granted here"
+            log.warning(f"{pointer}/capabilities/{name}/{index}: {capability} left out: {why}")
+    return mask
+
+
+def compile_identity(
+    context: Context, process: dict[str, Any], pointer: str, *, wait: Any = None
+) -> None:
+    """Add everything from the umask to the program itself.
+
+    `wait` adds what lies between the set-up process and the program: waiting for start, and hooks. What can
+    fail is before it, so that `create` reports it, but for a seccomp filter: it would bind the waiting too. Where the
+    filter needs privileges (no noNewPrivileges), CAP_SYS_ADMIN is kept until it is loaded, and only capset(2) and
+    execve(2) come after it.
+    """
+    user = process.get("user") or {}
+    uid, gid = user.get("uid") or 0, user.get("gid") or 0
+    no_new_privileges = bool(process.get("noNewPrivileges"))
+    seccomp = context.linux.get("seccomp")
+    if not process.get("terminal"):
+        context.add(OwnStdio(uid))
+    umask = user.get("umask")
+    context.add(SetUmask(DEFAULT_UMASK if umask is None else umask), pointer + "/user/umask")
+    if no_new_privileges:
+        context.add(SetNoNewPrivileges(), pointer + "/noNewPrivileges")
+    context.add(ChangeDirectory(process["cwd"]), pointer + "/cwd")
+    sets = CapabilitySets(context, process, pointer)
+    final = SetCapabilities(sets.effective, sets.permitted, sets.inheritable, sets.ambient)
+    final.pointer = pointer + "/capabilities"
+    context.add(DropBounding(sets.bounding), pointer + "/capabilities/bounding")
+    groups = list(user.get("additionalGids") or ())
+    if groups and not context.can_set_groups:
+        raise HostError(
+            "supplementary groups cannot be set: the user namespace of an unprivileged user"
+            " without subordinate group ids does not allow it",
+            pointer=pointer + "/user/additionalGids",
+        )
+    context.add(SetUser(uid, gid, groups, int(context.can_set_groups)), pointer + "/user")
+    _selinux(context, process, pointer)
+    filter_ = _filter(context, seccomp)
+    late = filter_ is not None and not no_new_privileges
+    if late:
+        keep = CAP_SYS_ADMIN
+        context.add(
+            SetCapabilities(sets.effective | keep, sets.permitted | keep, sets.inheritable, 0),
+            final.pointer,
+        )
+    else:
+        context.add(final)
+    if wait is not None:
+        wait()
+    if filter_ is not None:
+        context.add(filter_, "/linux/seccomp")
+    if late:
+        context.add(final)
+    _execute(context, process, pointer, uid)
+
+
+def _filter(context: Context, seccomp: dict[str, Any] | None) -> LoadSeccomp | None:
+    if not seccomp:
+        return None
+    from pyrunc.plan.seccomp import compile_filter
+
+    compiled = compile_filter(seccomp, cache_dir=context.options.seccomp_cache)
+    return LoadSeccomp(compiled.program, compiled.flags, int(compiled.listener))
+
+
+def _execute(context: Context, process: dict[str, Any], pointer: str, uid: int) -> None:
+    env = list(process.get("env") or ())
+    options = context.options
+    if options.listen_fds:
+        env += [f"LISTEN_FDS={options.listen_fds}", "LISTEN_PID=1"]
+        if options.listen_names:
+            env.append(f"LISTEN_FDNAMES={options.listen_names}")
+    home = any(item.startswith("HOME=") and item != "HOME=" for item in env)
+    keep = options.preserve_fds + options.listen_fds
+    context.add(Execute(list(process["args"]), env, uid, int(not home), keep), pointer + "/args")

@@ -1,0 +1,187 @@
+"""Compiles the root filesystem: `root`, devices, masked and read-only paths (config-linux.md)."""
+
+from __future__ import annotations
+
+import stat
+
+from pyrunc.plan.mounts import absolute, compile_mounts
+from pyrunc.plan.operations import (
+    MS_REC,
+    SYNC_HOOKS,
+    BindDevice,
+    ChangeMount,
+    ChangeRoot,
+    EnterRootfs,
+    MakeNode,
+    MakeSymlink,
+    MaskPath,
+    MoveRoot,
+    OpenConsole,
+    OpenRootfs,
+    PivotRoot,
+    ReadonlyPath,
+    RunHook,
+    SetPropagation,
+    Sync,
+)
+from pyrunc.spec.tables import MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_SHARED, MS_SLAVE, MS_UNBINDABLE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrunc.plan.context import Context
+
+#: config-linux.md, "Default Devices": path, major, minor.
+DEFAULT_DEVICES = (
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+)
+
+#: runtime-linux.md, "Dev symbolic links".
+DEV_LINKS = (
+    ("/proc/self/fd", "/dev/fd"),
+    ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"),
+)
+
+_FILE_TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+
+#: linux.rootfsPropagation: of the whole tree before the rootfs is mounted, of / when it is entered.
+_PROPAGATION = {
+    "": (MS_SLAVE | MS_REC, 0),
+    "slave": (MS_SLAVE | MS_REC, MS_SLAVE),
+    "rslave": (MS_SLAVE | MS_REC, MS_SLAVE | MS_REC),
+    "private": (MS_PRIVATE | MS_REC, MS_PRIVATE),
+    "rprivate": (MS_PRIVATE | MS_REC, MS_PRIVATE | MS_REC),
+    "shared": (MS_SHARED | MS_REC, MS_SHARED),
+    "rshared": (MS_SHARED | MS_REC, MS_SHARED | MS_REC),
+    "unbindable": (MS_PRIVATE | MS_REC, MS_UNBINDABLE),
+    "runbindable": (MS_PRIVATE | MS_REC, MS_UNBINDABLE | MS_REC),
+}
+
+
+def compile_rootfs(context: Context) -> None:
+    """Add all operations from the first mount to the entered root."""
+    linux = context.linux
+    own_mounts = "mount" in context.namespaces
+    before, after = _PROPAGATION[linux.get("rootfsPropagation") or ""]
+    if own_mounts:
+        context.add(SetPropagation("/", before), "/linux/rootfsPropagation")
+    rootfs = context.bundle.rootfs
+    if context.in_user_namespace and own_mounts:
+        context.host_side(EnterRootfs(rootfs), "/root/path")
+        context.add(OpenRootfs(".", 0), "/root/path")
+    else:
+        context.add(OpenRootfs(rootfs, int(own_mounts)), "/root/path")
+    compile_mounts(context)
+    if not _dev_is_bound(context):
+        _compile_devices(context)
+    if context.process.get("terminal"):
+        _compile_console(context)
+    _compile_hooks(context)
+    context.flush_later()
+    if not own_mounts:
+        context.add(ChangeRoot())
+    elif context.options.no_pivot:
+        context.add(MoveRoot())
+    else:
+        context.add(PivotRoot())
+    if after:
+        context.add(ChangeMount("/", [], 0, 0, 0, 0, after), "/linux/rootfsPropagation")
+
+
+def compile_hiding(context: Context) -> None:
+    """Add what hides and protects parts of the entered root."""
+    for key, operation in (("readonlyPaths", ReadonlyPath), ("maskedPaths", MaskPath)):
+        for index, path in enumerate(context.linux.get(key) or ()):
+            context.add(operation(path), f"/linux/{key}/{index}")
+    if context.config["root"].get("readonly"):
+        context.add(ChangeMount("/", [], MOUNT_ATTR_RDONLY, 0, 0, 0, 0), "/root/readonly")
+
+
+def _dev_is_bound(context: Context) -> bool:
+    """/dev is someone else's, by a bind mount, and is left as it is."""
+    for mount in context.config.get("mounts") or ():
+        if absolute(mount["destination"]).rstrip("/") == "/dev":
+            options = mount.get("options") or ()
+            if mount.get("type") == "bind" or "bind" in options or "rbind" in options:
+                return True
+    return False
+
+
+def _compile_devices(context: Context) -> None:
+    devices: dict[str, tuple[int, int, int, int, int, str]] = {
+        path: (stat.S_IFCHR | 0o666, major, minor, 0, 0, "")
+        for path, major, minor in DEFAULT_DEVICES
+    }
+    for index, device in enumerate(context.linux.get("devices") or ()):
+        devices[device["path"]] = _device(device, f"/linux/devices/{index}")
+    by_bind = context.in_user_namespace or context.facts.user_namespace
+    for path, (mode, major, minor, uid, gid, pointer) in devices.items():
+        if by_bind:
+            context.add(BindDevice(path, path, mode, major, minor), pointer)
+        else:
+            context.add(MakeNode(path, mode, major, minor, uid, gid), pointer)
+    context.add(MakeSymlink("pts/ptmx", "/dev/ptmx", 1))
+    for target, path in DEV_LINKS:
+        context.add(MakeSymlink(target, path, 0))
+    if context.facts.kcore:
+        context.add(MakeSymlink("/proc/kcore", "/dev/core", 0))
+
+
+def _device(device: dict[str, Any], pointer: str) -> tuple[int, int, int, int, int, str]:
+    mode = device.get("fileMode")
+    return (
+        _FILE_TYPES[device["type"]] | (0o666 if mode is None else mode & 0o7777),
+        device.get("major") or 0,
+        device.get("minor") or 0,
+        device.get("uid") or 0,
+        device.get("gid") or 0,
+        pointer,
+    )
+
+
+def _compile_console(context: Context) -> None:
+    from pyrunc.plan.context import SLOT_CONSOLE
+
+    size = context.process.get("consoleSize") or {}
+    user = context.process["user"]
+    context.add(
+        OpenConsole(
+            SLOT_CONSOLE,
+            size.get("width") or 0,
+            size.get("height") or 0,
+            1,
+            user["uid"],
+            user["gid"],
+        ),
+        "/process/terminal",
+    )
+
+
+def _compile_hooks(context: Context) -> None:
+    hooks = context.config.get("hooks") or {}
+    if hooks.get("prestart") or hooks.get("createRuntime") or hooks.get("createContainer"):
+        context.add(Sync(SYNC_HOOKS), "/hooks/createRuntime")
+    compile_hooks(context, "createContainer")
+
+
+def compile_hooks(context: Context, kind: str) -> None:
+    """Add the hooks of one kind that run in the container's namespaces."""
+    hooks = (context.config.get("hooks") or {}).get(kind) or ()
+    for index, hook in enumerate(hooks):
+        context.add(
+            RunHook(
+                hook["path"],
+                hook.get("args") or [hook["path"]],
+                hook.get("env") or [],
+                hook.get("timeout") or 0,
+            ),
+            f"/hooks/{kind}/{index}",
+        )
