@@ -308,8 +308,8 @@ def _errno(action: str, value: int | None, at: str, add: Add) -> None:
     if value is None:
         return
     if action == "SCMP_ACT_ERRNO":
-        if value > 4095:
-            add(at, "must be at most 4095, the kernel's largest error number")
+        if value > 4094:
+            add(at, "must be at most 4094, the largest error number that libseccomp takes")
     elif action == "SCMP_ACT_TRACE":
         if value > 0xFFFF:
             add(at, "must be at most 65535")
