@@ -190,7 +190,8 @@ static void survive_sigpipe(void)
 	X(PySys_GetObject)                                                                         \
 	X(PyList_GetSlice)                                                                         \
 	X(PyLong_AsLong)                                                                           \
-	X(PyErr_Print)
+	X(PyErr_Print)                                                                             \
+	X(PyGC_Disable)
 
 #define DECLARE(name) __typeof__(&(name)) name;
 struct python {
@@ -280,6 +281,7 @@ run_embedded(const struct python *py, const struct search_path *search, int argc
 	int code;
 
 	initialise(py, search, argc, argv);
+	py->PyGC_Disable(); // most commands end before there is anything to collect
 	code = call_main(py);
 	if (code < 0) {
 		py->PyErr_Print();
@@ -292,7 +294,8 @@ run_embedded(const struct python *py, const struct search_path *search, int argc
 __attribute__((noreturn)) static void run_executed(const struct search_path *search, int argc,
 						   char **argv)
 {
-	static const char bootstrap[] = "import posix, sys\n"
+	static const char bootstrap[] = "import _signal, posix, sys\n"
+					"_signal.signal(_signal.SIGPIPE, lambda *_: None)\n"
 					"sys.path[:] = sys.argv.pop(1).split(':')\n"
 					"from pyrunc.cli.main import main\n"
 					"posix._exit(main(sys.argv[1:]))\n";

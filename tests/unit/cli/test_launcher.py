@@ -1,0 +1,185 @@
+"""The executable `pyrunc`: it finds its package and interpreter by itself, whoever calls it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+PYRUNC = Path(sys.executable).with_name("pyrunc")
+SOURCE = Path(__file__).parents[3] / "csrc" / "launcher" / "launcher.c"
+
+PROBE = """
+import sys
+
+def main(words):
+    sys.stdout.write(repr({
+        "words": words,
+        "path": sys.path,
+        "isolated": sys.flags.isolated,
+        "no_site": sys.flags.no_site,
+        "utf8": sys.flags.utf8_mode,
+        "executable": sys.executable,
+        "version": sys.version_info[:2],
+        "site": "site" in sys.modules,
+    }))
+    sys.stdout.flush()
+    return int(words[0]) if words else 0
+"""
+
+SIGNALS = """
+import posix
+
+def main(words):
+    reader, writer = posix.pipe()
+    posix.close(reader)
+    try:
+        posix.write(writer, b"x")
+    except BrokenPipeError:
+        posix.execv("/bin/cat", ["cat", "/proc/self/status"])
+    return 1
+"""
+
+
+def run(line: list[str | bytes | Path], **options: object) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(line, capture_output=True, check=False, timeout=60, **options)  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.fixture(params=["libpython", "interpreter"])
+def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A prefix whose bin/pyrunc is built for this interpreter, with a package that tells of itself.
+
+    Built with libpython and without: then it executes the interpreter.
+    """
+    gcc = shutil.which("gcc")
+    if gcc is None:
+        pytest.skip("gcc is not installed")
+    base = getattr(sys, "_base_executable", sys.executable)
+    show = "import sys; print(*[p for p in sys.path if not p.endswith('.zip')], sep='\\n')"
+    paths = run([base, "-I", "-S", "-c", show]).stdout.decode().splitlines()
+    library = Path(
+        sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME") or "-"
+    )
+    if request.param == "interpreter":
+        library = Path("/nonexistent/libpython.so")
+    elif not library.is_file():
+        pytest.skip(f"{library} is not installed")
+    values = {
+        "PYTHON": base,
+        "PYTHON_NAME": f"python{sys.version_info[0]}.{sys.version_info[1]}",
+        "LIBPYTHON": str(library),
+        "PREFIX": sys.base_prefix,
+        "EXEC_PREFIX": sys.base_exec_prefix,
+    }
+    lines = [f'#define PYRUNC_{name} "{value}"' for name, value in values.items()]
+    lines.append("#define PYRUNC_STDLIB_PATHS " + "".join(f'"{path}",' for path in paths))
+    lines.append(f'#define PYRUNC_SITE_PATHS "{tmp_path}/system",')
+    (tmp_path / "launcher_config.h").write_text("\n".join(lines) + "\n")
+    prefix = tmp_path / "prefix"
+    (prefix / "bin").mkdir(parents=True)
+    include = sysconfig.get_path("include")
+    output = prefix / "bin" / "pyrunc"
+    line = [gcc, "-D_GNU_SOURCE", f"-I{tmp_path}", f"-I{include}", SOURCE, "-o", output, "-ldl"]
+    assert run(line).returncode == 0
+    return prefix
+
+
+def install(directory: Path) -> Path:
+    """Put the package that tells of itself into a directory."""
+    (directory / "pyrunc" / "cli").mkdir(parents=True)
+    (directory / "pyrunc" / "__init__.py").write_text("")
+    (directory / "pyrunc" / "cli" / "__init__.py").write_text("")
+    (directory / "pyrunc" / "cli" / "main.py").write_text(PROBE)
+    return directory
+
+
+def told(done: subprocess.CompletedProcess[bytes]) -> dict[str, object]:
+    assert done.stderr == b""
+    return eval(done.stdout)  # type: ignore[no-any-return]
+
+
+LAYOUTS = [
+    "lib/pyrunc",
+    f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages",
+    f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/dist-packages",
+    "lib/python3/dist-packages",
+]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_it_finds_the_package(tree: Path, layout: str) -> None:
+    package = install(tree / layout)
+    answer = told(run([tree / "bin" / "pyrunc", "0", "a"], env={}, cwd="/"))
+    assert answer["words"] == ["0", "a"]
+    assert str(package) in answer["path"]  # type: ignore[operator]
+    assert answer["version"] == sys.version_info[:2]
+    system = f"{tree.parent}/system" in answer["path"]  # type: ignore[operator]
+    assert system is (layout != "lib/pyrunc")
+
+
+def test_the_interpreter_is_isolated(tree: Path, tmp_path: Path) -> None:
+    install(tree / "lib/pyrunc")
+    evil = tmp_path / "evil"
+    evil.mkdir()
+    for name in ("os", "sitecustomize", "pyrunc", "encodings"):
+        (evil / f"{name}.py").write_text("raise SystemExit('evil')")
+    environment = {"PYTHONPATH": str(evil), "PYTHONHOME": str(evil), "PYTHONSTARTUP": str(evil)}
+    answer = told(run([tree / "bin" / "pyrunc"], env=environment, cwd=evil))
+    assert (answer["isolated"], answer["no_site"], answer["utf8"]) == (1, 1, 1)
+    assert answer["site"] is False
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_in_a_virtual_environment(tree: Path, closed: bool) -> None:
+    install(tree / LAYOUTS[1])
+    flag = "false" if closed else "true"
+    (tree / "pyvenv.cfg").write_text(f"home = /usr/bin\ninclude-system-site-packages = {flag}\n")
+    answer = told(run([tree / "bin" / "pyrunc"]))
+    assert (f"{tree.parent}/system" in answer["path"]) is not closed  # type: ignore[operator]
+
+
+def test_called_by_other_names(tree: Path, tmp_path: Path) -> None:
+    install(tree / "lib/pyrunc")
+    link = tmp_path / "runc"
+    link.symlink_to(tree / "bin" / "pyrunc")
+    assert told(run([link, "0"]))["words"] == ["0"]
+    answer = told(run([b"-odd name", b"0"], executable=os.fsencode(link), env={}))
+    assert answer["words"] == ["0"]
+    assert answer["executable"] == getattr(sys, "_base_executable", sys.executable)
+
+
+def test_bytes_and_exit_codes(tree: Path) -> None:
+    install(tree / "lib/pyrunc")
+    program = os.fsencode(tree / "bin" / "pyrunc")
+    done = run([program, b"37", b"\xff\xe4", b"", "ä".encode()], env={"LC_ALL": "C"})
+    assert told(done)["words"] == ["37", "\udcff\udce4", "", "ä"]
+    assert done.returncode == 37
+
+
+def test_without_a_package_it_says_where_it_looked(tree: Path) -> None:
+    done = run([tree / "bin" / "pyrunc"])
+    assert done.returncode == 1
+    assert f"looked for {tree}/lib/pyrunc" in done.stderr.decode()
+
+
+def test_the_installed_one_needs_no_environment() -> None:
+    done = run([PYRUNC, "--version"], env={}, cwd="/", stdin=subprocess.DEVNULL)
+    assert done.returncode == 0
+    assert done.stdout.startswith(b"pyrunc version ")
+
+
+def test_signals(tree: Path) -> None:
+    """A write to a closed pipe fails, but programs that are executed do not ignore SIGPIPE."""
+    install(tree / "lib/pyrunc")
+    (tree / "lib/pyrunc/pyrunc/cli/main.py").write_text(SIGNALS)
+    done = run([tree / "bin" / "pyrunc"])
+    assert done.stderr == b""
+    masks = dict(line.split(":") for line in done.stdout.decode().splitlines() if "Sig" in line)
+    assert int(masks["SigIgn"], 16) & (1 << (signal.SIGPIPE - 1)) == 0
+    assert masks["SigCgt"].split() == ["0" * 16]
