@@ -63,6 +63,11 @@ def is_file() -> bool:
     return _log.fd != _STDERR
 
 
+def debugging() -> bool:
+    """Whether `debug` records are written, for those that are dear to make."""
+    return _log.debug
+
+
 def debug(message: str) -> None:
     """Record what is done; only with `--debug`."""
     if _log.debug:

@@ -1,0 +1,34 @@
+"""`pyrunc delete`."""
+
+from __future__ import annotations
+
+from pyrunc.cli.parser import Command, Flag
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.cli.parser import Arguments
+    from pyrunc.cli.settings import Settings
+
+COMMAND = Command(
+    "delete",
+    "delete a container and all that it holds",
+    operands="<container-id>",
+    minimum=1,
+    description="""\
+Deletes a container that is stopped or was never started: its cgroup, its state and what is left of
+its mounts. With --force it may also be running, and need not exist.""",
+    flags=(Flag("force f", "kill the container first (SIGKILL) if it runs"),),
+)
+
+
+def run(settings: Settings, arguments: Arguments) -> int:
+    name = arguments.positional[0]
+    if arguments.switch("force"):
+        from pyrunc.container.container import delete_remains
+
+        delete_remains(settings.root, name)
+    else:
+        from pyrunc.container.container import Container
+
+        Container.load(settings.root, name).delete()
+    return 0
