@@ -107,7 +107,6 @@ def test_the_frame_of_the_command_line(tmp_path: Path) -> None:
         "pyrunc",
         "pyrunc.cli",
         "pyrunc.cli.commands",
-        "pyrunc.cli.flags",
         "pyrunc.cli.kill",
         "pyrunc.cli.main",
         "pyrunc.cli.parser",
