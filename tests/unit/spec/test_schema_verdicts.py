@@ -12,6 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 from helpers.config_corpus import EVERYTHING, FEATURES, STATE, corpus
+from helpers.official_schema import load
 
 from pyrunc.spec import codegen, schema
 from pyrunc.spec.validate import schema_violations
@@ -38,30 +39,6 @@ ACCEPTED_BY_US = (
 )
 
 
-def _load(directory: Path, reference: str) -> Any:
-    """Read a schema with its references replaced; `reference` is FILE#POINTER."""
-    name, _, pointer = reference.partition("#")
-    node = json.loads((directory / name).read_text("utf-8"))
-    # One reference of v1.3.0 lacks its first slash (ArrayOfUint32 in defs.json).
-    for part in pointer.removeprefix("/").split("/") if pointer else ():
-        node = node[part]
-    return _replace(directory, name, node)
-
-
-def _replace(directory: Path, name: str, node: Any) -> Any:
-    if isinstance(node, list):
-        return [_replace(directory, name, item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    if isinstance(node.get("$ref"), str):
-        # In draft 4 what is beside a reference does not count.
-        file, _, pointer = node["$ref"].partition("#")
-        return _load(directory, f"{file or name}#{pointer}")
-    return {
-        key: _replace(directory, name, value) for key, value in node.items() if key != "definitions"
-    }
-
-
 def _validator(node: Any) -> Any:
     def pattern(_: Any, wanted: str, text: Any, __: Any) -> Iterator[Any]:
         if isinstance(text, str) and not re.search(wanted.replace("$", r"\Z"), text):
@@ -74,12 +51,12 @@ def _validator(node: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def official_validators(specification: Path) -> dict[str, Any]:
-    config = _load(specification / "schema", "config-schema.json")
+    config = load(specification / "schema", "config-schema.json")
     return {
         "config": _validator(config),
         "process": _validator(config["properties"]["process"]),
-        "state": _validator(_load(specification / "schema", "state-schema.json")),
-        "features": _validator(_load(specification / "schema", "features-schema.json")),
+        "state": _validator(load(specification / "schema", "state-schema.json")),
+        "features": _validator(load(specification / "schema", "features-schema.json")),
     }
 
 
