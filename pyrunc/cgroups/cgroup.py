@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SIGKILL = 9
 
+FREEZE_TIMEOUT = 10.0  # seconds
+
 # errno of what an unprivileged process may not do, or finds mounted read-only.
 _NOT_ALLOWED = (1, 13, 30)  # EPERM, EACCES, EROFS
 
@@ -36,6 +38,10 @@ class Cgroup:
     def __new__(cls, plan: CgroupPlan) -> Cgroup:
         if cls is not Cgroup:
             return object.__new__(cls)
+        if plan.mode == "v2":
+            from pyrunc.cgroups.v2 import V2Cgroup
+
+            return object.__new__(V2Cgroup)
         from pyrunc.cgroups.v1 import V1Cgroup
 
         return object.__new__(V1Cgroup)
@@ -103,17 +109,32 @@ class Cgroup:
             del self.plan.paths[key]
         return True
 
-    def join(self, pid: int) -> None:
+    def join(self, pid: int, *, beside: int = 0) -> None:
         """Move a process, with all its threads, into the cgroup.
+
+        Args:
+            pid: the process.
+            beside: a process of the container. With v2, a container that has cgroups of its own
+                with controllers cannot have processes outside them; then it goes where this is.
 
         Raises CgroupError. A process that has already exited is one too.
         """
         for path in self.plan.directories:
             try:
-                write_text(f"{path}/cgroup.procs", str(pid))
+                write_text(f"{self._place(path, beside)}/cgroup.procs", str(pid))
             except OSError as error:
                 if not self._tolerate(path, error):
-                    raise failure(f"move process {pid} to {path}", error) from error
+                    hint = self._why_not_join(path, error)
+                    raise failure(f"move process {pid} to {path}", error, hint=hint) from error
+                tree.undo([path])
+
+    def _place(self, path: str, beside: int) -> str:
+        """The directory at or below `path` where a process can be, given one that is there."""
+        return path
+
+    def _why_not_join(self, path: str, error: OSError) -> str:
+        """What the kernel leaves unsaid when it refuses a process."""
+        return ""
 
     def apply(self) -> None:
         """Write the values that are not early ones.
@@ -198,19 +219,20 @@ class Cgroup:
         """Watch for out-of-memory kills. Raises CgroupError where memory is not controlled."""
         raise NotImplementedError
 
-    def open_dir_fd(self) -> int:
+    def open_dir_fd(self, *, beside: int = 0) -> int:
         """Open the v2 directory, for clone3(CLONE_INTO_CGROUP).
 
         A process started so need not be moved, which is slow: moving another process waits for
         an RCU grace period. Beside v1 it serves the v2 hierarchy that is there; see
         `self_join_files` for the others.
 
-        Returns a file descriptor, close-on-exec, that the caller closes; -1 if there is no v2
-        directory. Raises CgroupError.
+        `beside` is as for `join`. Returns a file descriptor, close-on-exec, that the caller
+        closes; -1 if there is no v2 directory. Raises CgroupError.
         """
         path = self.plan.paths.get("")
         if path is None:
             return -1
+        path = self._place(path, beside)
         try:
             return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:

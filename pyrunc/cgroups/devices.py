@@ -53,6 +53,10 @@ class DeviceRule:
         self.access = access
         self.pointer = pointer
 
+    def __str__(self) -> str:
+        verb = "allow" if self.allow else "deny"
+        return f"{verb} {entry((self.kind, self.major, self.minor), self.access)}"
+
     @property
     def everything(self) -> bool:
         """The rule is for all access to all devices."""
@@ -78,8 +82,8 @@ def device_rules(linux: dict[str, Any], base: str) -> list[DeviceRule]:
         for name in ("major", "minor"):
             number = entry.get(name)
             number = ANY if number is None else int(number)
-            if number < ANY:
-                raise refuse(f"device number {number} is negative", f"{pointer}/{name}")
+            if not ANY <= number < 2**32:
+                raise refuse(f"{number} is not a device number", f"{pointer}/{name}")
             numbers.append(number)
         rule = DeviceRule(bool(entry["allow"]), kind, *numbers, access=access, pointer=pointer)
         rules.append(rule)

@@ -18,13 +18,13 @@ class CgroupWrite:
         path: the file.
         value: what is written, in one write(2), as cgroupfs wants it.
         pointer: JSON pointer of what asked for it; None for what the runtime does on its own.
-        fallback: the file written instead where the kernel does not have `path`; "" for none.
+        otherwise: what is written instead where the kernel does not have the file.
         optional: the kernel need not have the file.
         early: to be written before the cgroup's first process joins.
         hint: what to tell when the kernel refuses the value.
     """
 
-    __slots__ = ("early", "fallback", "hint", "optional", "path", "pointer", "value")
+    __slots__ = ("early", "hint", "optional", "otherwise", "path", "pointer", "value")
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class CgroupWrite:
         value: str,
         pointer: str | None,
         *,
-        fallback: str = "",
+        otherwise: CgroupWrite | None = None,
         optional: bool = False,
         early: bool = False,
         hint: str = "",
@@ -40,7 +40,7 @@ class CgroupWrite:
         self.path = path
         self.value = value
         self.pointer = pointer
-        self.fallback = fallback
+        self.otherwise = otherwise
         self.optional = optional
         self.early = early
         self.hint = hint
@@ -107,8 +107,8 @@ def write_one(write: CgroupWrite) -> None:
     try:
         write_text(write.path, write.value)
     except FileNotFoundError:
-        if write.fallback:
-            write_text(write.fallback, write.value)
+        if write.otherwise is not None:
+            write_text(write.otherwise.path, write.otherwise.value)
         elif not write.optional:
             raise
 
@@ -141,7 +141,9 @@ def explain(write: CgroupWrite, error: OSError) -> CgroupError:
     hint = write.hint
     directory, _, name = write.path.rpartition("/")
     if error.errno == 2 and os.path.isdir(directory):  # ENOENT
-        hint = "this kernel does not have it"
+        from pyrunc.cgroups.explain import missing_file
+
+        hint = missing_file(directory, name)
     elif error.errno == 16 and name == "memory.limit_in_bytes":  # EBUSY
         usage = read_or_empty(f"{directory}/memory.usage_in_bytes").strip()
         peak = read_or_empty(f"{directory}/memory.max_usage_in_bytes").strip()

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from pyrunc.cgroups.devices import DeviceRule
     from pyrunc.cgroups.files import CgroupWrite
     from pyrunc.host.facts import HostFacts
 
@@ -24,6 +25,8 @@ class CgroupPlan:
         mode: "v1", "hybrid", "v2" or "none", as `HostFacts.cgroup_mode`.
         paths: the container's directory for each v1 hierarchy; "" is that of v2.
         writes: the values written to the files there, in order.
+        devices: with v2, the rules that become a program; None for none.
+        owner: with v2, the user id on the host to whom the cgroup is delegated; None for nobody.
         tolerant: what this process may not do is left undone. So it is for a rootless container
             that has not asked for a path; limits that it asks for are errors all the same.
     """
@@ -35,12 +38,16 @@ class CgroupPlan:
         paths: Mapping[str, str],
         writes: list[CgroupWrite],
         *,
+        devices: list[DeviceRule] | None = None,
+        owner: int | None = None,
         tolerant: bool = False,
     ) -> None:
         self.driver = driver
         self.mode = mode
         self.paths = dict(paths)
         self.writes = writes
+        self.devices = devices
+        self.owner = owner
         self.tolerant = tolerant
 
     @property
@@ -51,9 +58,14 @@ class CgroupPlan:
     def describe(self) -> list[str]:
         """One line for each thing that will be done, in order."""
         lines = [f"mkdir {path}" for path in self.directories]
+        if self.owner is not None:
+            lines.append(f"delegate {self.paths['']} to user {self.owner}")
         lines += [str(write) for write in self.writes if write.early]
         lines += [f"join {path}" for path in self.directories]
         lines += [str(write) for write in self.writes if not write.early]
+        if self.devices is not None:
+            rules = ", ".join(map(str, self.devices))
+            lines.append(f"attach a device program to {self.paths['']}: {rules}")
         return lines
 
     def to_state(self) -> dict[str, object]:
@@ -93,8 +105,10 @@ def compile_cgroup(
     mode = facts.cgroup_mode
     if driver == "disabled" or mode == "none":
         return _compile_none(linux, driver, mode, rootless)
-    if driver == "systemd" or mode == "v2":
-        raise CgroupError(f"the {driver} driver on cgroup {mode} is not supported yet")
+    if driver == "systemd":
+        raise CgroupError("the systemd driver is not supported yet")
+    if mode == "v2":
+        return _compile_v2(config, cgroups_path, container_id, facts, rootless=rootless)
     return _compile_v1(linux, cgroups_path, container_id, facts, rootless=rootless)
 
 
@@ -130,3 +144,56 @@ def _compile_v1(
         compiler.devices(linux)
     tolerant = rootless and not cgroups_path
     return CgroupPlan("cgroupfs", facts.cgroup_mode, paths, compiler.writes, tolerant=tolerant)
+
+
+def _compile_v2(
+    config: dict[str, Any],
+    cgroups_path: str,
+    container_id: str,
+    facts: HostFacts,
+    *,
+    rootless: bool,
+) -> CgroupPlan:
+    from pyrunc.cgroups.devices import device_rules
+    from pyrunc.cgroups.resources_v2 import V2Compiler
+
+    linux = config.get("linux") or {}
+    paths = {"": where.v2_path(cgroups_path, container_id, facts)}
+    compiler = V2Compiler(paths, RESOURCES)
+    compiler.compile(linux.get("resources") or {})
+    devices = device_rules(linux, RESOURCES)
+    return CgroupPlan(
+        "cgroupfs",
+        "v2",
+        paths,
+        compiler.writes,
+        devices=None if rootless or facts.user_namespace else devices,
+        owner=delegate_to(config),
+        tolerant=rootless and not cgroups_path,
+    )
+
+
+def delegate_to(config: dict[str, Any]) -> int | None:
+    """Who is to own the container's cgroup, as a user id on the host; None for nobody else.
+
+    That is the user of its process, if it sees the cgroup as the root of a cgroup namespace of
+    its own and has it mounted writable. Source: config-linux.md, "Cgroup ownership".
+    """
+    linux = config.get("linux") or {}
+    namespaces = {entry["type"]: entry.get("path") for entry in linux.get("namespaces") or ()}
+    writable = any(
+        mount.get("source") == "cgroup"
+        and where.clean(mount["destination"]) == "/sys/fs/cgroup"
+        and "ro" not in (mount.get("options") or ())
+        for mount in config.get("mounts") or ()
+    )
+    if namespaces.get("cgroup", "none") or not writable:
+        return None
+    uid = int(((config.get("process") or {}).get("user") or {}).get("uid") or 0)
+    if "user" not in namespaces:
+        return uid
+    for mapping in linux.get("uidMappings") or ():
+        offset = uid - mapping["containerID"]
+        if 0 <= offset < mapping["size"]:
+            return int(mapping["hostID"] + offset)
+    return None

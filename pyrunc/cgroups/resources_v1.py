@@ -7,13 +7,11 @@ Sources: runtime-spec config-linux.md; the kernel's Documentation/admin-guide/cg
 from __future__ import annotations
 
 from pyrunc.cgroups.devices import DevicePolicy, device_rules
-from pyrunc.cgroups.files import CgroupWrite, refuse
+from pyrunc.cgroups.resources import Compiler, check, escape, rdma_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-    from pyrunc.errors import CgroupError
 
 # (section, key, controller, file, whether zero is a value)
 _NUMBERS = (
@@ -56,53 +54,10 @@ _HINTS = {
 }
 
 
-class V1Compiler:
-    """Collects the writes for one `resources` object.
+class V1Compiler(Compiler):
+    """The writes for v1."""
 
-    Args:
-        paths: the cgroup's directory in each hierarchy.
-        base: JSON pointer of the `resources` object.
-    """
-
-    def __init__(self, paths: dict[str, str], base: str) -> None:
-        self.paths = paths
-        self.base = base
-        self.writes: list[CgroupWrite] = []
-
-    def add(
-        self,
-        controller: str,
-        name: str,
-        value: object,
-        key: str,
-        *,
-        fallback: str = "",
-        optional: bool = False,
-        early: bool = False,
-    ) -> None:
-        """Add a write of `value` to the file `name`, asked for by `key` below the base.
-
-        Raises CgroupError where the controller is not mounted.
-        """
-        pointer = f"{self.base}/{key}"
-        directory = self.paths.get(controller)
-        if directory is None:
-            raise refuse(f"cgroup controller {controller} is not mounted", pointer)
-        self.writes.append(
-            CgroupWrite(
-                f"{directory}/{name}",
-                str(value),
-                pointer,
-                fallback=fallback and f"{directory}/{fallback}",
-                optional=optional,
-                early=early,
-                hint=_HINTS.get(name, ""),
-            )
-        )
-
-    def wrong(self, message: str, key: str) -> CgroupError:
-        """An error for a value that no kernel would take."""
-        return refuse(message, f"{self.base}/{key}")
+    hints = _HINTS
 
     def compile(self, resources: dict[str, Any], *, update: bool) -> None:
         """Add the writes for everything but the device rules.
@@ -157,6 +112,9 @@ class V1Compiler:
                 name = "memory.kmem.limit_in_bytes"
                 value = int(memory["kernel"])
                 self.add("memory", name, value, "memory/kernel", optional=unlimited, early=True)
+        if limit < 0 < swap:
+            message = "cgroup v1: memory+swap cannot be limited where memory is not"
+            raise self.wrong(message, "memory/swap")
         if limit:
             self.add("memory", "memory.limit_in_bytes", int(limit), "memory/limit")
         if swap:
@@ -176,7 +134,7 @@ class V1Compiler:
                 "blkio.weight",
                 int(block["weight"]),
                 "blockIO/weight",
-                fallback="blkio.bfq.weight",
+                otherwise=("blkio.bfq.weight", int(block["weight"])),
             )
         if block.get("leafWeight"):
             self.add("blkio", "blkio.leaf_weight", int(block["leafWeight"]), "blockIO/leafWeight")
@@ -189,7 +147,7 @@ class V1Compiler:
                     "blkio.weight_device",
                     f"{device} {int(entry['weight'])}",
                     f"{key}/weight",
-                    fallback="blkio.bfq.weight_device",
+                    otherwise=("blkio.bfq.weight_device", f"{device} {int(entry['weight'])}"),
                 )
             if entry.get("leafWeight") is not None:
                 value = f"{device} {int(entry['leafWeight'])}"
@@ -211,39 +169,3 @@ class V1Compiler:
         for allow, value in fresh.transition(policy):
             name = "devices.allow" if allow else "devices.deny"
             self.add("devices", name, value, "devices")
-
-
-def check(resources: dict[str, Any], compiler: V1Compiler) -> None:
-    """Raises CgroupError for values that contradict the spec or each other, in v1 and v2 alike."""
-    cpu, memory = resources.get("cpu") or {}, resources.get("memory") or {}
-    quota, burst = cpu.get("quota") or 0, cpu.get("burst") or 0
-    if 0 < quota < burst:
-        raise compiler.wrong(f"burst {burst} is more than the quota, {quota}", "cpu/burst")
-    shares = cpu.get("shares") or 0
-    if shares and not 2 <= shares <= 262144:
-        raise compiler.wrong(f"{shares} CPU shares are not between 2 and 262144", "cpu/shares")
-    limit, swap = memory.get("limit") or 0, memory.get("swap") or 0
-    if swap > 0 and (limit > swap or limit < 0):
-        message = f"the limit of memory+swap, {swap}, is less than that of memory, {limit}"
-        raise compiler.wrong(message, "memory/swap")
-    swappiness = memory.get("swappiness")
-    if swappiness is not None and not 0 <= swappiness <= 100:
-        message = f"swappiness {swappiness} is not between 0 and 100"
-        raise compiler.wrong(message, "memory/swappiness")
-
-
-def rdma_lines(resources: dict[str, Any]) -> list[tuple[str, str]]:
-    """For each RDMA device, what is written to rdma.max (the same in v1 and v2)."""
-    lines = []
-    for device, entry in (resources.get("rdma") or {}).items():
-        line = device
-        for key, name in (("hcaHandles", "hca_handle"), ("hcaObjects", "hca_object")):
-            if entry.get(key) is not None:
-                line += f" {name}={int(entry[key])}"
-        lines.append((device, line))
-    return lines
-
-
-def escape(token: str) -> str:
-    """A key as a reference token of a JSON pointer (RFC 6901)."""
-    return token.replace("~", "~0").replace("/", "~1")

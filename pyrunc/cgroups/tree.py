@@ -50,11 +50,11 @@ def pids(path: str, *, recursive: bool) -> list[int]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        # A threaded cgroup of v2 lists its processes in the domain above it, a cgroup just
-        # removed nowhere.
-        if error.errno not in (19, 95):  # ENODEV, EOPNOTSUPP
+        if error.errno == 19:  # ENODEV: just removed
+            return []
+        if error.errno != 95:  # EOPNOTSUPP: a threaded cgroup of v2 has threads only
             raise
-        text = ""
+        text = read_text(f"{path}/cgroup.threads")
     found = [int(line) for line in text.split()]
     if recursive:
         for child in children(path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from pyrunc.cgroups.devices import DevicePolicy, device_rules
 from pyrunc.cgroups.files import (
     CgroupWrite,
@@ -13,6 +15,7 @@ from pyrunc.cgroups.files import (
     write_one,
 )
 from pyrunc.cgroups.resources_v1 import V1Compiler
+from pyrunc.cgroups.resources_v2 import V2Compiler
 from pyrunc.errors import CgroupError
 
 TYPE_CHECKING = False
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.cgroups.plan import CgroupPlan
+    from pyrunc.host.facts import HostFacts
 
 
 def update_v1(plan: CgroupPlan, resources: dict[str, Any]) -> None:
@@ -29,6 +33,55 @@ def update_v1(plan: CgroupPlan, resources: dict[str, Any]) -> None:
     if resources.get("devices") is not None:
         _transition(compiler, plan.paths.get("devices"), resources)
     write_or_restore(compiler.writes)
+
+
+def update_v2(plan: CgroupPlan, resources: dict[str, Any], facts: HostFacts) -> None:
+    """`Cgroup.update` for v2."""
+    path = plan.paths.get("", "")
+    resources = completed(path, resources)
+    compiler = V2Compiler(plan.paths, "")
+    limit = _number(read_or_empty(f"{path}/memory.max").strip() or "0")
+    compiler.compile(resources, memory_limit=limit)
+    check_usage(path, resources.get("memory") or {})
+    if resources.get("devices") is None or facts.user_namespace:
+        write_or_restore(compiler.writes)
+        return
+    from pyrunc.cgroups.filters import DeviceProgram
+
+    with DeviceProgram(device_rules({"resources": resources}, ""), "/devices") as program:
+        write_or_restore(compiler.writes)
+        program.attach(path)
+
+
+def completed(path: str, resources: dict[str, Any]) -> dict[str, Any]:
+    """`resources` with what stands in the files, where v2 has one value for two of the spec."""
+    cpu = resources.get("cpu") or {}
+    if cpu.get("period") and not cpu.get("quota"):
+        quota = read_or_empty(f"{path}/cpu.max").split() or ["max"]
+        resources = resources | {"cpu": cpu | {"quota": _number(quota[0])}}
+    elif cpu.get("quota") and not cpu.get("period"):
+        period = read_or_empty(f"{path}/cpu.max").split()[1:] or ["0"]
+        resources = resources | {"cpu": cpu | {"period": int(period[0])}}
+    return resources
+
+
+def _number(text: str) -> int:
+    return -1 if text == "max" else int(text)
+
+
+def check_usage(path: str, memory: dict[str, Any]) -> None:
+    """Refuse a limit below the usage, if asked to: v2 would kill processes to keep it.
+
+    Source: config-linux.md, `checkBeforeUpdate`. Raises CgroupError.
+    """
+    if not memory.get("checkBeforeUpdate"):
+        return
+    usage = int(read_or_empty(f"{path}/memory.current") or 0)
+    for key, name in (("swap", "memory+swap"), ("limit", "memory")):
+        limit = memory.get(key) or 0
+        if 0 < limit <= usage:
+            message = f"a limit of {name} of {limit} bytes is less than what is in use, {usage}"
+            raise refuse(message, f"/memory/{key}")
 
 
 def _transition(compiler: V1Compiler, path: str | None, resources: dict[str, Any]) -> None:
@@ -71,13 +124,11 @@ def restoring(write: CgroupWrite) -> CgroupWrite | None:
         if write.value.startswith("a"):
             return None
         return CgroupWrite(f"{directory}/{other}", write.value, None)
-    path = write.path
-    now = read_or_empty(path)
-    if not now and write.fallback:
-        path = write.fallback
-        now = read_or_empty(path)
-    value = former_value(path.rpartition("/")[2], now, write.value)
-    return None if value is None else CgroupWrite(path, value, None)
+    if write.otherwise is not None and not os.path.exists(write.path):
+        write = write.otherwise
+        name = write.path.rpartition("/")[2]
+    value = former_value(name, read_or_empty(write.path), write.value)
+    return None if value is None else CgroupWrite(write.path, value, None)
 
 
 # Files with a line for each device: what is written for one that has no line.

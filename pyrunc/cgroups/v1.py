@@ -6,7 +6,7 @@ import os
 import time
 
 from pyrunc.cgroups import tree
-from pyrunc.cgroups.cgroup import SIGKILL, Cgroup
+from pyrunc.cgroups.cgroup import FREEZE_TIMEOUT, SIGKILL, Cgroup
 from pyrunc.cgroups.files import failure, read_text, refuse, write_text
 from pyrunc.errors import CgroupError
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from pyrunc.cgroups.oom import OomEvents
     from pyrunc.host.facts import HostFacts
-
-FREEZE_TIMEOUT = 10.0  # seconds
 
 
 class V1Cgroup(Cgroup):

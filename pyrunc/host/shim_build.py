@@ -31,6 +31,12 @@ struct hook_result {
 int run_hook(const char *path, char *const argv[], char *const envp[], const char *state, size_t state_size,
              long timeout, struct hook_result *result);
 
+int pyrunc_bpf_load(const void *instructions, uint32_t count, char *log, uint32_t log_size);
+int pyrunc_bpf_attach(int cgroup, int program, int replaced);
+int pyrunc_bpf_detach(int cgroup, int program);
+int pyrunc_bpf_query(int cgroup, uint32_t *ids, uint32_t capacity);
+int pyrunc_bpf_open(uint32_t id);
+
 int umount2(const char *target, int flags);
 int prctl(int option, unsigned long arg2, unsigned long arg3, unsigned long arg4, unsigned long arg5);
 """)
@@ -41,6 +47,7 @@ ffi.set_source(
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include "csrc/common/hook.h"
+#include "csrc/shim/bpf.h"
 #include "csrc/shim/spawn.h"
 """,
     sources=["csrc/common/hook.c", *sorted(glob("csrc/shim/*.c"))],

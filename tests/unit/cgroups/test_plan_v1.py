@@ -226,7 +226,7 @@ def test_resources(resources: dict[str, Any], expected: list[tuple[str, str, str
 def test_block_weight_falls_back_to_bfq() -> None:
     resources = {"blockIO": {"weight": 10, "weightDevice": [{"major": 8, "minor": 0, "weight": 1}]}}
     writes = plan({"resources": resources}).writes
-    fallbacks = [write.fallback.rpartition("/")[2] for write in writes if write.fallback]
+    fallbacks = [write.otherwise.path.rpartition("/")[2] for write in writes if write.otherwise]
     assert fallbacks == ["blkio.bfq.weight", "blkio.bfq.weight_device"]
 
 

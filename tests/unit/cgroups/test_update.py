@@ -73,10 +73,11 @@ def test_values_are_set_back(tmp_path: Path) -> None:
 
 def test_optional_file_and_fallback(tmp_path: Path) -> None:
     (tmp_path / "b").write_text("1")
+    instead = CgroupWrite(f"{tmp_path}/b", "8", None)
     write_or_restore(
         [
             CgroupWrite(f"{tmp_path}/missing", "5", None, optional=True),
-            CgroupWrite(f"{tmp_path}/a", "7", None, fallback=f"{tmp_path}/b"),
+            CgroupWrite(f"{tmp_path}/a", "7", None, otherwise=instead),
         ]
     )
-    assert (tmp_path / "b").read_text() == "7"
+    assert (tmp_path / "b").read_text() == "8"
