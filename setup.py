@@ -79,7 +79,7 @@ def compile_c(output: Path, sources: list[Path], command: list[str], depends: li
     ):
         return
     output.parent.mkdir(parents=True, exist_ok=True)
-    print(line)
+    print(f"compiling {output}", flush=True)
     subprocess.run(command, check=True)
     record.write_text(line)
 

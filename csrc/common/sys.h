@@ -42,6 +42,16 @@ static inline void close_fd(const int *fd)
 
 #define cleanup_fd __attribute__((cleanup(close_fd)))
 
+static inline void free_memory(void *pointer)
+{
+	int saved = errno;
+
+	free(*(void **)pointer);
+	errno = saved;
+}
+
+#define cleanup_free __attribute__((cleanup(free_memory)))
+
 static inline int take_fd(int *fd)
 {
 	int taken = *fd;

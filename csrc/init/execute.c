@@ -192,6 +192,7 @@ int op_execute(struct init *init, const struct execute *op)
 	static const char default_path[] =
 	    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 	char home[PATH_MAX + 5] = "HOME=";
+	cleanup_free char **longer = NULL;
 	char **envp = op->env.items;
 	sigset_t none;
 
@@ -199,11 +200,11 @@ int op_execute(struct init *init, const struct execute *op)
 		return fail_with(init, EINVAL, "execve", "no arguments");
 	if (op->set_home) {
 		/* an empty HOME counts as none: it is replaced where it stands */
-		char **longer = calloc((size_t)op->env.count + 2, sizeof *longer);
-		uint32_t at = 0;
-
+		longer = calloc((size_t)op->env.count + 2, sizeof *longer);
 		if (!longer)
 			return fail(init, "calloc", NULL);
+		uint32_t at = 0;
+
 		memcpy(longer, envp, (size_t)op->env.count * sizeof *longer);
 		while (at < op->env.count && strcmp(longer[at], "HOME=") != 0)
 			at++;

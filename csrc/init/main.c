@@ -94,7 +94,7 @@ int main(int argc, char **argv)
 	static struct init init = {
 	    .control = -1, .rootfs = -1, .procfs = -1, .null = -1, .empty = -1};
 	static struct arena arena;
-	struct reader plan;
+	struct reader plan = {0};
 	int base, slots;
 
 	if (argc != 3 || (base = number(argv[1])) < 3 || (slots = number(argv[2])) < 0 ||

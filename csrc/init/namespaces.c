@@ -27,7 +27,7 @@ int op_join_cgroups(struct init *init, const struct join_cgroups *op)
  * joined. */
 int op_join_namespaces(struct init *init, const struct join_namespaces *op)
 {
-	int *fds = calloc(op->paths.count + 1, sizeof *fds);
+	cleanup_free int *fds = calloc(op->paths.count + 1, sizeof *fds);
 
 	if (!fds || op->types.count != op->paths.count)
 		return fail_with(init, EINVAL, "setns", "list lengths differ");
@@ -59,7 +59,6 @@ int op_join_namespaces(struct init *init, const struct join_namespaces *op)
 			fds[i] = -1;
 		}
 	}
-	free(fds);
 	return 0;
 }
 
