@@ -358,7 +358,8 @@ static int open_empty(struct init *init)
 		return 0;
 	cleanup_fd int fs = sys_fsopen("tmpfs", FSOPEN_CLOEXEC);
 
-	if (fs < 0 || sys_fsconfig(fs, FSCONFIG_SET_STRING, "nr_inodes", "1", 0) < 0 ||
+	if (fs < 0 || sys_fsconfig(fs, FSCONFIG_SET_STRING, "source", "tmpfs", 0) < 0 ||
+	    sys_fsconfig(fs, FSCONFIG_SET_STRING, "nr_inodes", "1", 0) < 0 ||
 	    sys_fsconfig(fs, FSCONFIG_SET_STRING, "size", "0", 0) < 0 ||
 	    sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
 		return fail(init, "fsopen", "tmpfs");

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 
+from pyrunc.errors import HostError
 from pyrunc.plan.mounts import absolute, compile_mounts
 from pyrunc.plan.operations import (
     MS_REC,
@@ -70,6 +71,11 @@ def compile_rootfs(context: Context) -> None:
     """Add all operations from the first mount to the entered root."""
     linux = context.linux
     own_mounts = "mount" in context.namespaces
+    if context.mount_label and not context.facts.selinux:
+        raise HostError(
+            f"SELinux label {context.mount_label}: SELinux is not enabled on this host",
+            pointer="/linux/mountLabel",
+        )
     before, after = _PROPAGATION[linux.get("rootfsPropagation") or ""]
     if own_mounts:
         context.add(SetPropagation("/", before), "/linux/rootfsPropagation")
