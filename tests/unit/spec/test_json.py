@@ -69,7 +69,7 @@ def test_values_that_json_has_no_form_for_are_not_written(value: object) -> None
         (b"", "it is empty"),
         (b" \n\t", "it is empty"),
         (b"{]", "line 1, column 2"),
-        (b'{\n  "a": 1,\n}', "line 3, column 1"),
+        (b'{\n  "a": 1\n "b"}', "line 3, column 2"),
         (b'{"a": tru}', "line 1, column 7: expected a value"),
         (b"{'a': 1}", "line 1, column 2"),
         (b'{"a": 1} {}', "line 1, column 10: text after the document's end"),
