@@ -51,6 +51,15 @@ def test_paths_become_absolute(bundle: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert loaded.rootfs == str(bundle / "rootfs")
 
 
+def test_paths_are_those_behind_symbolic_links(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(bundle)
+    (bundle / "rootfs").rename(bundle / "other")
+    (bundle / "rootfs").symlink_to("other")
+    loaded = load_bundle(str(tmp_path / "link"))
+    assert loaded.path == str(bundle)
+    assert loaded.rootfs == str(bundle / "other")
+
+
 def test_the_root_filesystem_may_be_the_bundle_or_elsewhere(bundle: Path, tmp_path: Path) -> None:
     for path, expected in ((".", str(bundle)), ("/tmp/", "/tmp"), ("rootfs/..", str(bundle))):
         write(bundle, default_config() | {"root": {"path": path}})
@@ -266,7 +275,8 @@ def test_the_root_filesystem_must_be_a_directory(
     if make:
         make(bundle / "rootfs")
     message = refusal(bundle)
-    assert f"root filesystem {bundle}/rootfs: {words}" in message
+    path = os.path.realpath(bundle / "rootfs")
+    assert message.startswith(f"root filesystem {path}: {words}")
     assert "/root/path" in message
 
 
@@ -289,7 +299,7 @@ def test_a_process_document_is_read_and_checked(tmp_path: Path) -> None:
 
 
 def test_a_process_made_in_memory_is_checked_under_its_name() -> None:
-    check_process({"cwd": "/", "args": ["sh"]}, "the command line")
+    check_process({"cwd": "/", "args": ["sh"], "oomScoreAdj": None}, "the command line")
     with pytest.raises(ConfigError, match="the command line: /env/0: expected NAME=VALUE"):
         check_process({"cwd": "/", "args": ["sh"], "env": ["A"]}, "the command line")
 
