@@ -27,7 +27,7 @@ The id names the container on this host, and may have letters, digits and any of
 
 
 def run(settings: Settings, arguments: Arguments) -> int:
-    from pyrunc.container.create import create
+    from pyrunc.container.creation import create
     from pyrunc.container.store import check_id
 
     name = arguments.positional[0]

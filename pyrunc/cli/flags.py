@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrunc.cli.parser import Arguments
     from pyrunc.cli.settings import Settings
-    from pyrunc.container.create import CreateOptions
+    from pyrunc.container.creation import CreateOptions
     from pyrunc.spec.loader import Bundle
 
 BUNDLE = Flag(
@@ -81,7 +81,7 @@ def bundle_at(path: str, arguments: Arguments) -> Bundle:
 
 def create_options(settings: Settings, arguments: Arguments) -> CreateOptions:
     """The options of `create` and `run`."""
-    from pyrunc.container.create import CreateOptions
+    from pyrunc.container.creation import CreateOptions
 
     return CreateOptions(
         pid_file=absolute(arguments.text("pid-file")),

@@ -33,7 +33,7 @@ changes nothing, and needs no privileges.""",
 
 
 def run(settings: Settings, arguments: Arguments) -> int:
-    from pyrunc.container.create import compile_bundle
+    from pyrunc.container.creation import compile_bundle
     from pyrunc.container.store import check_id
     from pyrunc.host.facts import HostFacts
 

@@ -30,7 +30,7 @@ process, or 128 and the number of the signal that ended it.""",
 
 
 def run(settings: Settings, arguments: Arguments) -> int:
-    from pyrunc.container.run import run as run_container
+    from pyrunc.container.running import run as run_container
     from pyrunc.container.store import check_id
 
     name = arguments.positional[0]

@@ -5,9 +5,9 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrunc.container.container import Container, delete_remains
-    from pyrunc.container.create import CreateOptions, compile_bundle, create
+    from pyrunc.container.creation import CreateOptions, compile_bundle, create
     from pyrunc.container.execute import ExecOptions
-    from pyrunc.container.run import run
+    from pyrunc.container.running import run
 
 __all__ = [
     "Container",
@@ -22,11 +22,11 @@ __all__ = [
 _MODULES = {
     "Container": "container",
     "delete_remains": "container",
-    "CreateOptions": "create",
-    "compile_bundle": "create",
-    "create": "create",
+    "CreateOptions": "creation",
+    "compile_bundle": "creation",
+    "create": "creation",
     "ExecOptions": "execute",
-    "run": "run",
+    "run": "running",
 }
 
 

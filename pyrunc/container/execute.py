@@ -6,7 +6,7 @@ import os
 
 from pyrunc.cgroups import Cgroup
 from pyrunc.container.container import Container
-from pyrunc.container.create import connect_unix, is_rootless, send_fd
+from pyrunc.container.creation import connect_unix, is_rootless, send_fd
 from pyrunc.container.session import SYNC_SECCOMP, Session, close_all
 from pyrunc.container.store import seccomp_cache, write_pid_file
 from pyrunc.errors import StateError, UsageError

@@ -26,6 +26,24 @@ CONFIG = "config.json"
 START_SOCKET = "start.sock"
 LOCK_TIMEOUT = 10.0  # seconds
 
+#: What state.json always has.
+_STATE_FIELDS: dict[str, type] = {
+    "id": str,
+    "pid": int,
+    "startTime": int,
+    "bundle": str,
+    "rootfs": str,
+    "rootfsMount": int,
+    "created": str,
+    "annotations": dict,
+    "cgroup": dict,
+    "namespaces": dict,
+    "hasProcess": bool,
+    "hasHooks": bool,
+    "hasListener": bool,
+    "late": dict,
+}
+
 _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 
 
@@ -193,7 +211,7 @@ class Store:
             StateError: its state is missing or damaged; it can only be deleted by force.
         """
         try:
-            return self._read(STATE)
+            state = self._read(STATE)
         except FileNotFoundError:
             if os.path.isdir(self.path):
                 raise StateError(
@@ -201,6 +219,10 @@ class Store:
                     f" remove it with delete --force {self.id}"
                 ) from None
             raise self._missing() from None
+        for name, kind in _STATE_FIELDS.items():
+            if not isinstance(state.get(name), kind):
+                raise StateError(f"container {self.id}: its state is damaged: {name} is missing")
+        return state
 
     def read_config(self) -> dict[str, Any]:
         """The configuration that the container was created with. Raises as `read_state` does."""

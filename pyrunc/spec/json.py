@@ -98,7 +98,8 @@ def loads(data: bytes, source: str, nulls: bool = True) -> object:
         value, end = scan(text, start)
     except RecursionError:
         raise BundleError(f"{source}: nested too deeply") from None
-    except (StopIteration, ValueError, _DuplicateName, _NotANumber) as error:
+    except (StopIteration, ValueError, SystemError, _DuplicateName, _NotANumber) as error:
+        # SystemError: the accelerator has no words for the error while json.decoder is not loaded
         from pyrunc.spec.json_errors import explain
 
         raise BundleError(f"{source}: {explain(data, text, error)}") from None

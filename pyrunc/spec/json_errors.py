@@ -22,6 +22,12 @@ def explain(data: bytes, text: str, error: Exception) -> str:
         return "not JSON: it is empty"
     if b"\x00" in data[:4]:
         return "not JSON: it seems to be UTF-16 or UTF-32; it must be UTF-8"
+    if isinstance(error, SystemError):
+        # the accelerator could not find this class of error; now that it is loaded, it can
+        try:
+            json.loads(text)
+        except json.JSONDecodeError as found:
+            error = found
     if isinstance(error, json.JSONDecodeError):
         return f"not JSON: {place(text, error.pos)}: {error.msg[:1].lower()}{error.msg[1:]}"
     if isinstance(error, StopIteration):

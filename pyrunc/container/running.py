@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pyrunc.container.create import CreateOptions, create
+from pyrunc.container.creation import CreateOptions, create
 from pyrunc.container.supervise import Supervisor, receive_master
 from pyrunc.host import shim
 
