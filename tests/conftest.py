@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from helpers.bundle import BUSYBOX, Bundle, Config, make_rootfs
-from helpers.leaks import Leaks, adopt_orphans, remove_tree
+from helpers.leaks import Leaks, adopt_orphans, remove_cgroups, remove_tree
 from helpers.runtime import Runtime
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -43,12 +43,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def workspace() -> Iterator[Path]:
+def workspace(prefix: str) -> Iterator[Path]:
     """A directory that containers with id mappings can get through to, unlike pytest's own."""
     path = Path(tempfile.mkdtemp(prefix="pyrunc-tests-", dir="/var/tmp"))
     path.chmod(0o755)
     yield path
     remove_tree(path)
+    remove_cgroups(prefix)
 
 
 @pytest.fixture(scope="session")

@@ -71,14 +71,25 @@ def remove_tree(path: Path) -> None:
 
 
 def cgroups(prefix: str) -> list[str]:
-    """Directories in any hierarchy whose name starts with `prefix`, to a depth of four."""
+    """Cgroups whose name starts with `prefix` and all below them, in any hierarchy."""
     found = []
     for directory, names, _ in os.walk(CGROUPS):
         depth = len(Path(directory).relative_to(CGROUPS).parts)
         matching = [name for name in names if name.startswith(prefix)]
-        found += [os.path.join(directory, name) for name in matching]
+        for name in matching:
+            found += [group for group, _, _ in os.walk(os.path.join(directory, name))]
         names[:] = [name for name in names if name not in matching] if depth < 4 else []
     return sorted(found)
+
+
+def remove_cgroups(prefix: str, *, keep: set[str] | None = None) -> None:
+    """Remove what `cgroups` finds, but those of `keep`, as far as no process is in them."""
+    for group in reversed(cgroups(prefix)):
+        if keep is None or group not in keep:
+            try:
+                os.rmdir(group)
+            except OSError:
+                continue
 
 
 def open_files() -> set[str]:
@@ -142,9 +153,4 @@ class Leaks:
         for point in reversed(mounts(self.directory)):
             if point not in self.mounts:
                 subprocess.run(["umount", "-l", point], check=False)
-        for group in cgroups(self.prefix):
-            for directory, _, _ in os.walk(group, topdown=False):
-                try:
-                    os.rmdir(directory)
-                except OSError:
-                    continue
+        remove_cgroups(self.prefix, keep=self.cgroups)

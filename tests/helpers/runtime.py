@@ -4,24 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# No operation of a runtime takes this long, in seconds, unless it hangs.
-LIMIT = 60.0
-
-Completed = subprocess.CompletedProcess[str]
-
-
-def wait_until(condition: Callable[[], object], what: str, limit: float = LIMIT) -> None:
-    """Poll until `condition` holds; fail after `limit` seconds."""
-    deadline = time.monotonic() + limit
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited {limit:g} s for {what}")
-        time.sleep(0.01)
+from helpers.command import LIMIT, Completed, run_command, wait_until
 
 
 class Runtime:
@@ -63,23 +49,8 @@ class Runtime:
         Raises:
             AssertionError: it failed, and `check` was not False.
         """
-        if stdin is None:
-            options.setdefault("stdin", subprocess.DEVNULL)
-        done = subprocess.run(
-            self.command(*arguments),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=limit,
-            check=False,
-            **options,
-        )
-        if check and done.returncode != 0:
-            raise AssertionError(
-                f"{self.name} {' '.join(map(str, arguments))}: exit {done.returncode}\n"
-                f"{done.stdout}{done.stderr}"
-            )
-        return done
+        command = self.command(*arguments)
+        return run_command(command, check=check, stdin=stdin, limit=limit, **options)
 
     def detached(
         self, operation: str, container: str, bundle: Path, *flags: str | Path, check: bool = True

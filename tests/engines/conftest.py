@@ -1,0 +1,147 @@
+"""Engines with the runtime under test; $ENGINE_RUNTIME names another, to prove the tests with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.engines import (
+    CONTAINERD,
+    CTR,
+    DOCKER,
+    DOCKERD,
+    IMAGE,
+    PODMAN,
+    RUNC,
+    Containerd,
+    Docker,
+    Podman,
+    make_image,
+)
+from helpers.leaks import Leaks, remove_cgroups
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
+    """Add to a failure what the daemons logged during the test."""
+    report = (yield).get_result()
+    for engine in getattr(item, "funcargs", {}).values():
+        if isinstance(engine, Containerd | Docker):
+            news = engine.daemon.news()
+            if report.failed:
+                report.sections.append((f"log of {type(engine).__name__.lower()}", news[-10000:]))
+
+
+def _need(*programs: str) -> None:
+    missing = [program for program in programs if not os.access(program, os.X_OK)]
+    if missing:
+        pytest.fail(f"not installed: {', '.join(missing)}: scripts/install-deps test")
+
+
+@pytest.fixture(scope="session")
+def engine_runtime(request: pytest.FixtureRequest) -> Path:
+    """The runtime that the engines get."""
+    other = os.environ.get("ENGINE_RUNTIME")
+    if other is not None:
+        return Path(other)
+    binary: Path = request.getfixturevalue("runtime_binary")
+    return binary
+
+
+@pytest.fixture(scope="session")
+def image(workspace: Path, rootfs: Path) -> Path:
+    """An archive of the image that all engines run."""
+    return make_image(rootfs, workspace / "image.tar")
+
+
+@pytest.fixture(scope="session")
+def containerd_daemon(
+    workspace: Path, engine_runtime: Path, image: Path, prefix: str
+) -> Iterator[Containerd]:
+    """containerd for the whole session, with the image.
+
+    One container run by runc makes what containerd and the kernel keep: no test must seem to have
+    left that behind.
+    """
+    _need(CONTAINERD, CTR, RUNC)
+    directory = workspace / "containerd"
+    directory.mkdir()
+    engine = Containerd(directory, engine_runtime, f"{prefix}containerd")
+    engine("image", "import", str(image))
+    engine(*engine.run_arguments("--rm", runtime=Path(RUNC)), "first", "true")
+    yield engine
+    engine.daemon.stop()
+    remove_cgroups(engine.namespace)
+
+
+@pytest.fixture(scope="session")
+def docker_daemon(
+    workspace: Path,
+    engine_runtime: Path,
+    containerd_daemon: Containerd,
+    image: Path,
+    prefix: str,
+) -> Iterator[Docker]:
+    """dockerd for the whole session, with the image; see `containerd_daemon`."""
+    _need(DOCKERD, DOCKER, RUNC)
+    directory = workspace / "docker"
+    directory.mkdir()
+    cgroups = f"{prefix}docker"
+    engine = Docker(directory, engine_runtime, containerd_daemon.daemon.socket, cgroups)
+    engine("load", "--input", str(image))
+    engine("run", "--rm", "--runtime", "runc", IMAGE, "true")
+    engine("run", "--rm", "--runtime", "runc", "--network", "host", IMAGE, "true")
+    yield engine
+    engine.daemon.stop()
+    remove_cgroups(cgroups)
+
+
+@pytest.fixture(scope="session")
+def podman_engine(
+    workspace: Path, engine_runtime: Path, image: Path, prefix: str
+) -> Iterator[Podman]:
+    """podman with the image; see `containerd_daemon`."""
+    _need(PODMAN, "/usr/bin/conmon", RUNC)
+    directory = workspace / "podman"
+    directory.mkdir()
+    engine = Podman(directory, Path(RUNC), f"{prefix}podman")
+    engine("load", "--input", str(image))
+    engine(*engine.run_arguments("--rm"), "true")
+    engine.runtime = engine_runtime
+    yield engine
+    remove_cgroups(engine.cgroups)
+
+
+def _check(engine: Containerd | Docker | Podman, leaks: Leaks) -> None:
+    engine.clean()
+    left = leaks.found()
+    if left:
+        leaks.remove()
+        pytest.fail("left behind:\n  " + "\n  ".join(left))
+
+
+@pytest.fixture
+def containerd(containerd_daemon: Containerd, workspace: Path, prefix: str) -> Iterator[Containerd]:
+    """containerd; once its containers are removed, nothing may be left of them."""
+    leaks = Leaks(workspace, prefix)
+    yield containerd_daemon
+    _check(containerd_daemon, leaks)
+
+
+@pytest.fixture
+def docker(docker_daemon: Docker, workspace: Path, prefix: str) -> Iterator[Docker]:
+    """docker; once its containers are removed, nothing may be left of them."""
+    leaks = Leaks(workspace, prefix)
+    yield docker_daemon
+    _check(docker_daemon, leaks)
+
+
+@pytest.fixture
+def podman(podman_engine: Podman, workspace: Path, prefix: str) -> Iterator[Podman]:
+    """podman; once its containers are removed, nothing may be left of them."""
+    leaks = Leaks(workspace, prefix)
+    yield podman_engine
+    _check(podman_engine, leaks)

@@ -1,0 +1,147 @@
+"""containerd, by its own client."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from helpers.engines import Containerd
+from helpers.terminal import TerminalProcess
+
+# The size is set, and set anew, while the process runs.
+WAIT_FOR_SIZE = 'until [ "$(stty size)" = "{}" ]; do sleep 0.05; done; echo right size'
+
+pytestmark = [pytest.mark.root, pytest.mark.engines]
+
+
+def test_run_passes_output_and_exit_status_on(containerd: Containerd, container_id: str) -> None:
+    script = "echo pid $$; echo oops >&2; exit 3"
+    done = containerd(
+        *containerd.run_arguments("--rm"), container_id, "sh", "-c", script, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (3, "pid 1\n", "oops\n")
+
+
+def test_run_of_a_missing_program_fails(containerd: Containerd, container_id: str) -> None:
+    done = containerd(*containerd.run_arguments("--rm"), container_id, "no-such", check=False)
+    assert done.returncode != 0
+    assert "no-such" in done.stderr
+    assert containerd.tasks() == {}
+
+
+def test_standard_input_reaches_the_process(containerd: Containerd, container_id: str) -> None:
+    arguments = containerd.run_arguments("--rm")
+    done = containerd(*arguments, container_id, "head", "-n", "1", stdin="words\nmore\n")
+    assert done.stdout == "words\n"
+
+
+def test_life_of_a_detached_container(containerd: Containerd, container_id: str) -> None:
+    containerd(*containerd.run_arguments("--detach"), container_id, "sleep", "1000")
+    containerd.wait(container_id, "RUNNING")
+
+    script = "echo in; cat /proc/1/comm; exit 9"
+    done = containerd(
+        *("task", "exec", "--exec-id", "one", container_id, "sh", "-c", script), check=False
+    )
+    assert (done.returncode, done.stdout) == (9, "in\nsleep\n")
+
+    containerd("task", "pause", container_id)
+    assert containerd.tasks()[container_id] == "PAUSED"
+    containerd("task", "resume", container_id)
+    assert containerd.tasks()[container_id] == "RUNNING"
+
+    assert len(containerd("task", "ps", container_id).stdout.splitlines()) == 2
+    assert "memory.usage_in_bytes" in containerd("task", "metrics", container_id).stdout
+
+    containerd("task", "kill", "--signal", "SIGKILL", container_id)
+    containerd.wait(container_id, "STOPPED")
+    assert "exit code 137" in containerd("task", "delete", container_id).stderr
+    containerd("container", "rm", container_id)
+
+
+def test_signals_are_delivered(containerd: Containerd, container_id: str) -> None:
+    script = "trap 'exit 42' TERM; while :; do sleep 0.05; done"
+    containerd(*containerd.run_arguments("--detach"), container_id, "sh", "-c", script)
+    containerd.wait(container_id, "RUNNING")
+    containerd("task", "kill", "--signal", "SIGTERM", container_id)
+    containerd.wait(container_id, "STOPPED")
+    assert "exit code 42" in containerd("task", "delete", container_id).stderr
+
+
+def test_terminal(containerd: Containerd, container_id: str) -> None:
+    arguments = containerd.run_arguments("--rm", "--tty")
+    script = f"tty; {WAIT_FOR_SIZE.format('33 99')}; read line; echo got $line"
+    command = containerd.command(*arguments, container_id, "sh", "-c", script)
+    with TerminalProcess(command, rows=33, columns=99) as terminal:
+        terminal.expect("/dev/pts/0")
+        terminal.expect("right size")
+        terminal.send("words\n")
+        terminal.expect("got words")
+        assert terminal.wait() == 0
+
+
+def test_terminal_of_an_exec_follows_the_size(containerd: Containerd, container_id: str) -> None:
+    containerd(*containerd.run_arguments("--detach"), container_id, "sleep", "1000")
+    script = f"echo ready; {WAIT_FOR_SIZE.format('41 121')}"
+    command = containerd.command(
+        *("task", "exec", "--tty", "--exec-id", "one", container_id, "sh", "-c", script)
+    )
+    with TerminalProcess(command, rows=20, columns=70) as terminal:
+        terminal.expect("ready")
+        terminal.resize(41, 121)
+        terminal.expect("right size")
+        assert terminal.wait() == 0
+
+
+def test_memory_limit(containerd: Containerd, container_id: str) -> None:
+    flags = ("--rm", "--memory-limit", str(32 << 20))
+    done = containerd(
+        *containerd.run_arguments(*flags),
+        container_id,
+        *("sh", "-c", "cat /proc/self/cgroup; sleep 0.1"),
+    )
+    # The cgroup is the one that containerd asked for, in every hierarchy.
+    paths = {line.split(":")[2] for line in done.stdout.splitlines() if "memory" in line}
+    assert paths == {f"/{containerd.namespace}/{container_id}"}
+
+
+def test_bind_mount_environment_and_directory(
+    containerd: Containerd, container_id: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("shared\n")
+    os.chmod(tmp_path, 0o755)
+    flags = (
+        "--rm",
+        f"--mount=type=bind,src={tmp_path},dst=/data,options=rbind:ro",
+        "--env=NAME=value",
+        "--cwd=/tmp",
+    )
+    script = "cat /data/file; pwd; echo $NAME; touch /data/new || echo refused"
+    done = containerd(*containerd.run_arguments(*flags), container_id, "sh", "-c", script)
+    assert done.stdout == "shared\n/tmp\nvalue\nrefused\n"
+
+
+def test_read_only_root(containerd: Containerd, container_id: str) -> None:
+    arguments = containerd.run_arguments("--rm", "--read-only")
+    done = containerd(*arguments, container_id, "touch", "/new", check=False)
+    assert done.returncode == 1
+    assert "Read-only file system" in done.stderr
+
+
+def test_default_seccomp_profile(containerd: Containerd, container_id: str) -> None:
+    arguments = containerd.run_arguments("--rm", "--seccomp")
+    done = containerd(*arguments, container_id, "grep", "Seccomp:", "/proc/self/status")
+    assert done.stdout.split() == ["Seccomp:", "2"]
+
+
+def test_host_network(containerd: Containerd, container_id: str) -> None:
+    arguments = containerd.run_arguments("--rm", "--net-host")
+    done = containerd(*arguments, container_id, "readlink", "/proc/self/ns/net")
+    assert done.stdout.strip() == os.readlink("/proc/self/ns/net")
+
+
+def test_no_pivot(containerd: Containerd, container_id: str) -> None:
+    arguments = containerd.run_arguments("--rm", "--no-pivot")
+    done = containerd(*arguments, container_id, "ls", "/bin/busybox")
+    assert done.stdout == "/bin/busybox\n"
