@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyrunc.errors import HostError
+from pyrunc.errors import ConfigError, HostError, Violation
 from pyrunc.plan.context import SLOT_CONTAINER, SLOT_LISTENER, Context, PlanOptions
 from pyrunc.plan.mounts import flatten
 from pyrunc.plan.operations import (
@@ -36,7 +36,9 @@ from pyrunc.plan.process import (
     compile_personality,
 )
 from pyrunc.plan.rootfs import compile_hiding, compile_hooks, compile_rootfs
+from pyrunc.spec.rules_linux import sysctl_path
 from pyrunc.spec.tables import NAMESPACES
+from pyrunc.spec.words import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,7 +144,13 @@ def _compile_inside(context: Context, container_id: str) -> None:
     if process:
         compile_label(context, process, "/process")
     for key, value in (context.linux.get("sysctl") or {}).items():
-        context.add(WriteSysctl(key.replace(".", "/"), value), "/linux/sysctl/" + key)
+        path = sysctl_path(key)
+        if path is None:
+            raise ConfigError(
+                context.source,
+                [Violation(f"/linux/sysctl/{escape(key)}", "not the name of a kernel parameter")],
+            )
+        context.add(WriteSysctl(path, value), f"/linux/sysctl/{escape(key)}")
     compile_hiding(context)
 
     def wait() -> None:

@@ -17,6 +17,7 @@ from pyrunc.errors import BundleError, ConfigError, Violation
 from pyrunc.spec.json import loads
 from pyrunc.spec.rules import broken, broken_process
 from pyrunc.spec.texts import may_have_bad_text, text_violations
+from pyrunc.spec.words import without_nulls
 
 try:
     from pyrunc.spec._check import valid as _valid
@@ -42,9 +43,9 @@ class Bundle:
     """A bundle that was read and checked.
 
     Attributes:
-        path: absolute path of the bundle's directory.
-        config: the document of config.json.
-        rootfs: absolute path of the root filesystem.
+        path: absolute path of the bundle's directory, without symbolic links.
+        config: the document of config.json, without members that are null.
+        rootfs: absolute path of the root filesystem, without symbolic links.
     """
 
     __slots__ = ("config", "path", "rootfs")
@@ -96,7 +97,7 @@ def load_bundle(path: str, config_file: str | None = None) -> Bundle:
         BundleError: the bundle cannot be read, or its root filesystem is no directory.
         ConfigError: config.json was read and is wrong; the error has every violation.
     """
-    path = os.path.abspath(path)
+    path = os.path.realpath(path)
     source = config_file or os.path.join(path, "config.json")
     data = read_file(source)
     config: Any = loads(data, source, nulls=False)
@@ -123,10 +124,11 @@ def check_process(process: dict[str, Any], source: str) -> None:
     Raises:
         ConfigError: it is wrong; `source` is what the error calls it.
     """
+    document: Any = without_nulls(process)
     if not (
-        _valid_process(process) and not text_violations(process) and not broken_process(process)
+        _valid_process(document) and not text_violations(document) and not broken_process(document)
     ):
-        _explain(process, "process", source)
+        _explain(document, "process", source)
 
 
 def _explain(document: object, schema: str, source: str) -> None:
@@ -149,7 +151,7 @@ def _sound(data: bytes, document: object) -> bool:
 
 
 def _rootfs(bundle: str, root: str, source: str) -> str:
-    rootfs = os.path.normpath(os.path.join(bundle, root))
+    rootfs = os.path.realpath(os.path.join(bundle, root))
     try:
         mode = os.stat(rootfs).st_mode
     except OSError as error:

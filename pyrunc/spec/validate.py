@@ -13,7 +13,7 @@ import re
 from pyrunc.errors import Violation
 from pyrunc.spec import rules, schema
 from pyrunc.spec.texts import text_violations
-from pyrunc.spec.words import escape, quoted
+from pyrunc.spec.words import escape, quoted, without_nulls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,15 +49,6 @@ def violations(document: object, schema: str = "config") -> list[Violation]:
 def schema_violations(document: object, schema: str = "config") -> list[Violation]:
     """Return what the schema alone finds wrong with a document."""
     return _check(without_nulls(document), schema)[0]
-
-
-def without_nulls(value: object) -> object:
-    """Return a copy of a JSON value without the members whose value is null."""
-    if isinstance(value, dict):
-        return {name: without_nulls(item) for name, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [without_nulls(item) for item in value]
-    return value
 
 
 Path = tuple["str | int", ...]

@@ -1,4 +1,4 @@
-"""Small things that the checks share: entries of arrays, JSON pointers, values in messages."""
+"""Small things that the checks share: entries of arrays, JSON pointers, values, null."""
 
 from __future__ import annotations
 
@@ -28,3 +28,12 @@ def quoted(text: str) -> str:
     from _json import encode_basestring_ascii
 
     return encode_basestring_ascii(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")
+
+
+def without_nulls(value: object) -> object:
+    """Return a copy of a JSON value without the members whose value is null."""
+    if isinstance(value, dict):
+        return {name: without_nulls(item) for name, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value]
+    return value

@@ -101,7 +101,7 @@ def modules(ids: tuple[str, ...]) -> dict[str, ModuleType]:
         name: ModuleType(name)
         for name in (
             package,
-            *(f"{package}.{m}" for m in ("container", "create", "execute", "run", "store")),
+            *(f"{package}.{m}" for m in ("container", "creation", "execute", "running", "store")),
         )
     }
 
@@ -118,10 +118,10 @@ def modules(ids: tuple[str, ...]) -> dict[str, ModuleType]:
     found[package].__path__ = []
     found[f"{package}.container"].Container = container
     found[f"{package}.container"].delete_remains = delete_remains
-    found[f"{package}.create"].create = create
-    found[f"{package}.create"].CreateOptions = Options
+    found[f"{package}.creation"].create = create
+    found[f"{package}.creation"].CreateOptions = Options
     found[f"{package}.execute"].ExecOptions = Options
-    found[f"{package}.run"].run = run
+    found[f"{package}.running"].run = run
     found[f"{package}.store"].default_root = lambda: "/default"
     found[f"{package}.store"].list_ids = lambda root: sorted(ids)
     found[f"{package}.store"].check_id = lambda name: None

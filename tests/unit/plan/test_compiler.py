@@ -323,11 +323,16 @@ def test_limits_scheduler_memory(config: Config, compile_config: Compile) -> Non
 
 
 def test_sysctls_are_written_by_path(config: Config, compile_config: Compile) -> None:
-    config["linux"]["sysctl"] = {"net.ipv4.ip_forward": "1"}
-    operation = find(compile_config(config), WriteSysctl)[0]
-    assert operation == WriteSysctl("net/ipv4/ip_forward", "1").at(
-        "/linux/sysctl/net.ipv4.ip_forward"
-    )
+    config["linux"]["sysctl"] = {
+        "net.ipv4.ip_forward": "1",
+        "net/ipv4/conf/eth0.1/forwarding": "1",
+    }
+    assert find(compile_config(config), WriteSysctl) == [
+        WriteSysctl("net/ipv4/ip_forward", "1").at("/linux/sysctl/net.ipv4.ip_forward"),
+        WriteSysctl("net/ipv4/conf/eth0.1/forwarding", "1").at(
+            "/linux/sysctl/net~1ipv4~1conf~1eth0.1~1forwarding"
+        ),
+    ]
 
 
 def test_session_keyring(config: Config, compile_config: Compile) -> None:
