@@ -192,16 +192,19 @@ def interpreter_config() -> str:
     return "".join(f"#define {name} {value}\n" for name, value in values.items())
 
 
-def build_launcher(output: Path, work: Path) -> None:
-    """The `pyrunc` of bin/."""
+def build_launcher(output: Path, work: Path, packages: Path) -> None:
+    """The `pyrunc` of bin/, with the modules that were built into `packages`."""
     config = work / "launcher_config.h"
     write_if_changed(config, interpreter_config())
+    freeze = [sys.executable, "csrc/launcher/freeze.py", str(packages), str(work)]
+    subprocess.run(freeze, check=True)
+    frozen = [work / "frozen_modules.h", work / "frozen_modules.bin"]
     sources = [Path("csrc/launcher/launcher.c")]
     command = [
         *(*CC, "-O2", *CFLAGS, "-fPIE", "-pie", *LDFLAGS, "-s", f"-I{work}"),
         *("-isystem", sysconfig.get_path("include"), "-o", str(output), *map(str, sources), "-ldl"),
     ]
-    compile_c(output, sources, command, [config, Path("setup.py")])
+    compile_c(output, sources, command, [config, *frozen, Path("setup.py")])
 
 
 class BuildPy(build_py):
@@ -252,8 +255,9 @@ class BuildScripts(build_scripts):
 
     def run(self) -> None:
         self.mkpath(self.build_dir)
-        work = Path(self.get_finalized_command("build").build_temp)
-        build_launcher(work / "pyrunc", work)
+        build = self.get_finalized_command("build")
+        work = Path(build.build_temp)
+        build_launcher(work / "pyrunc", work, Path(build.build_lib))
         self.copy_file(str(work / "pyrunc"), os.path.join(self.build_dir, "pyrunc"))
 
     def get_source_files(self) -> list[str]:

@@ -4,6 +4,10 @@
 // interpreter (no site, no environment variables, no signal handlers) in this process, and calls
 // pyrunc.cli.main.main(arguments).
 //
+// The modules of the package are part of this executable (see freeze.py), so that no time is spent
+// on finding, reading and checking files; what is not among them is imported from the package's
+// directory as usual.
+//
 // The shared libpython that the package was built for is loaded with dlopen, not linked, so that a
 // host without it still has a runtime: then the interpreter is executed instead, which costs about
 // one third more start-up time.
@@ -24,6 +28,28 @@
 // Written by setup.py from the interpreter that builds the package.
 #include "launcher_config.h"
 
+struct frozen_module {
+	const char *name;
+	unsigned offset, size;
+	bool package;
+};
+
+#if __has_include("frozen_modules.h")
+#include "frozen_modules.h"
+__asm__(".pushsection .rodata\n"
+	".hidden frozen_code\n"
+	".global frozen_code\n"
+	".balign 16\n"
+	"frozen_code: .incbin \"" FROZEN_BINARY "\"\n"
+	".popsection\n");
+extern const unsigned char frozen_code[];
+#define FROZEN_COUNT (sizeof(frozen_modules) / sizeof(frozen_modules[0]))
+#else
+#define FROZEN_COUNT 0
+static const struct frozen_module frozen_modules[1];
+static const unsigned char frozen_code[1];
+#endif
+
 static const char *const stdlib_paths[] = {PYRUNC_STDLIB_PATHS NULL};
 static const char *const site_paths[] = {PYRUNC_SITE_PATHS NULL};
 
@@ -32,6 +58,7 @@ static const char *const site_paths[] = {PYRUNC_SITE_PATHS NULL};
 struct search_path {
 	const char *entries[MAX_PATHS];
 	size_t count;
+	const char *package; // the one that holds the package
 };
 
 __attribute__((format(printf, 1, 2), noreturn)) static void die(const char *format, ...)
@@ -132,6 +159,7 @@ static void find_package(struct search_path *search)
 	if (holds_package(
 		directory)) { // `make install`: the package and all it needs in a tree of its own
 		add_path(search, directory);
+		search->package = directory;
 		return;
 	}
 	free(directory);
@@ -145,6 +173,7 @@ static void find_package(struct search_path *search)
 			continue;
 		}
 		add_path(search, directory);
+		search->package = directory;
 		if (uses_system_packages(prefix))
 			for (size_t j = 0; site_paths[j]; j++)
 				if (strcmp(site_paths[j], directory))
@@ -196,6 +225,7 @@ static void survive_sigpipe(void)
 #define DECLARE(name) __typeof__(&(name)) name;
 struct python {
 	PYTHON_API(DECLARE)
+	const struct _frozen **frozen; // PyImport_FrozenModules
 };
 
 static bool load_python(struct python *python)
@@ -211,7 +241,11 @@ static bool load_python(struct python *python)
 	if (!python->name)                                                                         \
 		return false;
 	PYTHON_API(RESOLVE)
-	return true;
+	const unsigned long *version = dlsym(library, "Py_Version");
+
+	// PyConfig and the bytecode are the same in all releases of one minor version.
+	python->frozen = dlsym(library, "PyImport_FrozenModules");
+	return python->frozen && version && *version >> 16 == PY_VERSION_HEX >> 16;
 }
 
 #define CHECK(expression)                                                                          \
@@ -220,6 +254,15 @@ static bool load_python(struct python *python)
 		if (py->PyStatus_Exception(status_))                                               \
 			py->Py_ExitStatusException(status_);                                       \
 	} while (0)
+
+static void append(const struct python *py, PyWideStringList *list, const char *text)
+{
+	wchar_t *decoded = py->Py_DecodeLocale(text, NULL);
+
+	if (!decoded)
+		die("cannot decode the path %s", text);
+	CHECK(py->PyWideStringList_Append(list, decoded));
+}
 
 static void initialise(const struct python *py, const struct search_path *search, int argc,
 		       char **argv)
@@ -245,16 +288,29 @@ static void initialise(const struct python *py, const struct search_path *search
 	CHECK(py->PyConfig_SetBytesString(&config, &config.exec_prefix, PYRUNC_EXEC_PREFIX));
 	CHECK(py->PyConfig_SetBytesString(&config, &config.base_exec_prefix, PYRUNC_EXEC_PREFIX));
 	CHECK(py->PyConfig_SetBytesString(&config, &config.stdlib_dir, stdlib_paths[0]));
-	for (size_t i = 0; i < search->count; i++) {
-		wchar_t *entry = py->Py_DecodeLocale(search->entries[i], NULL);
-
-		if (!entry)
-			die("cannot decode the path %s", search->entries[i]);
-		CHECK(py->PyWideStringList_Append(&config.module_search_paths, entry));
-	}
+	for (size_t i = 0; i < search->count; i++)
+		append(py, &config.module_search_paths, search->entries[i]);
 	config.module_search_paths_set = 1;
+	config.use_frozen_modules = 1;
+	append(py, &config.xoptions, format_path("pyrunc=%s", search->package));
 	CHECK(py->PyConfig_SetBytesArgv(&config, argc, argv));
 	CHECK(py->Py_InitializeFromConfig(&config));
+}
+
+// Offer the modules of this executable to the interpreter.
+static void offer_frozen_modules(const struct python *py)
+{
+	static struct _frozen table[FROZEN_COUNT + 1];
+
+	if (FROZEN_COUNT == 0)
+		return;
+	for (size_t i = 0; i < FROZEN_COUNT; i++) {
+		table[i].name = frozen_modules[i].name;
+		table[i].code = frozen_code + frozen_modules[i].offset;
+		table[i].size = (int)frozen_modules[i].size;
+		table[i].is_package = frozen_modules[i].package;
+	}
+	*py->frozen = table;
 }
 
 static int call_main(const struct python *py)
@@ -280,6 +336,7 @@ run_embedded(const struct python *py, const struct search_path *search, int argc
 {
 	int code;
 
+	offer_frozen_modules(py);
 	initialise(py, search, argc, argv);
 	py->PyGC_Disable(); // most commands end before there is anything to collect
 	code = call_main(py);

@@ -14,6 +14,7 @@ import pytest
 
 PYRUNC = Path(sys.executable).with_name("pyrunc")
 SOURCE = Path(__file__).parents[3] / "csrc" / "launcher" / "launcher.c"
+FREEZE = SOURCE.with_name("freeze.py")
 
 PROBE = """
 import sys
@@ -57,8 +58,7 @@ def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
     Built with libpython and without: then it executes the interpreter.
     """
-    gcc = shutil.which("gcc")
-    if gcc is None:
+    if shutil.which("gcc") is None:
         pytest.skip("gcc is not installed")
     base = getattr(sys, "_base_executable", sys.executable)
     show = "import sys; print(*[p for p in sys.path if not p.endswith('.zip')], sep='\\n')"
@@ -81,13 +81,17 @@ def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     lines.append("#define PYRUNC_STDLIB_PATHS " + "".join(f'"{path}",' for path in paths))
     lines.append(f'#define PYRUNC_SITE_PATHS "{tmp_path}/system",')
     (tmp_path / "launcher_config.h").write_text("\n".join(lines) + "\n")
-    prefix = tmp_path / "prefix"
-    (prefix / "bin").mkdir(parents=True)
-    include = sysconfig.get_path("include")
-    output = prefix / "bin" / "pyrunc"
-    line = [gcc, "-D_GNU_SOURCE", f"-I{tmp_path}", f"-I{include}", SOURCE, "-o", output, "-ldl"]
-    assert run(line).returncode == 0
-    return prefix
+    (tmp_path / "prefix" / "bin").mkdir(parents=True)
+    compile_launcher(tmp_path)
+    return tmp_path / "prefix"
+
+
+def compile_launcher(work: Path) -> None:
+    """Compile it with the headers in `work`, to `work`/prefix/bin/pyrunc."""
+    output = work / "prefix" / "bin" / "pyrunc"
+    flags = ["-D_GNU_SOURCE", f"-I{work}", f"-I{sysconfig.get_path('include')}"]
+    done = run(["gcc", *flags, SOURCE, "-o", output, "-ldl"])
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def install(directory: Path) -> Path:
@@ -183,3 +187,41 @@ def test_signals(tree: Path) -> None:
     masks = dict(line.split(":") for line in done.stdout.decode().splitlines() if "Sig" in line)
     assert int(masks["SigIgn"], 16) & (1 << (signal.SIGPIPE - 1)) == 0
     assert masks["SigCgt"].split() == ["0" * 16]
+
+
+FROZEN = """
+import sys
+from pyrunc import part
+from pyrunc.part import cold
+
+def main(words):
+    loaders = {name: module.__spec__.origin for name, module in sys.modules.items()
+               if name.startswith(("pyrunc", "encodings")) and module.__spec__}
+    sys.stdout.write(repr((loaders, part.__path__, cold.HERE, main.__doc__)))
+    sys.stdout.flush()
+    return 0
+"""
+
+
+@pytest.mark.parametrize("tree", ["libpython"], indirect=True)
+def test_modules_in_the_executable(tree: Path) -> None:
+    """They are used instead of the files, and find those that are not in it."""
+    package = install(tree / "lib/pyrunc") / "pyrunc"
+    (package / "cli" / "main.py").write_text(FROZEN)
+    (package / "part").mkdir()
+    (package / "part" / "__init__.py").write_text(
+        '"""A docstring."""\nfrom __future__ import annotations\n'
+    )
+    (package / "part" / "cold.py").write_text("HERE = __file__\n")
+    freeze = run([sys.executable, FREEZE, package.parent, tree.parent])
+    assert (freeze.returncode, freeze.stderr) == (0, b"")
+    compile_launcher(tree.parent)
+    (package / "cli" / "main.py").write_text("raise SystemExit('not this one')")
+    done = run([tree / "bin" / "pyrunc"])
+    assert done.stderr == b""
+    loaders, path, file, _ = eval(done.stdout)
+    assert path == [str(package / "part")]
+    assert file == str(package / "part" / "cold.py")
+    assert loaders.pop("pyrunc.part.cold") == file
+    assert set(loaders.values()) == {"frozen"}
+    assert "encodings.utf_8" in loaders
