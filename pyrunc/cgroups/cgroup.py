@@ -38,6 +38,10 @@ class Cgroup:
     def __new__(cls, plan: CgroupPlan) -> Cgroup:
         if cls is not Cgroup:
             return object.__new__(cls)
+        if plan.driver == "systemd" and plan.unit is not None:
+            from pyrunc.cgroups.systemd import systemd_class
+
+            return object.__new__(systemd_class(plan.mode))
         if plan.mode == "v2":
             from pyrunc.cgroups.v2 import V2Cgroup
 
@@ -52,6 +56,11 @@ class Cgroup:
     @staticmethod
     def from_state(state: dict[str, Any]) -> Cgroup:
         """The cgroup that `CgroupPlan.to_state` described."""
+        unit = state["unit"]
+        if unit is not None:
+            from pyrunc.cgroups.unit import Unit
+
+            unit = Unit(unit["name"], unit["slice"], user=unit["user"], properties=[])
         return Cgroup(
             CgroupPlan(
                 state["driver"],
@@ -59,6 +68,9 @@ class Cgroup:
                 state["paths"],
                 [],
                 tolerant=state["tolerant"],
+                late=state["late"],
+                unit=unit,
+                mount=state["mount"],
             )
         )
 
@@ -127,6 +139,7 @@ class Cgroup:
                     hint = self._why_not_join(path, error)
                     raise failure(f"move process {pid} to {path}", error, hint=hint) from error
                 tree.undo([path])
+        self.plan.late = False
 
     def _place(self, path: str, beside: int) -> str:
         """The directory at or below `path` where a process can be, given one that is there."""

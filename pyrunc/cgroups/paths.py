@@ -69,6 +69,20 @@ def v1_paths(cgroups_path: str, container_id: str, facts: HostFacts) -> dict[str
     return paths
 
 
+def user_manager(facts: HostFacts) -> str:
+    """The cgroup of the user's systemd, in which its units are, as a path below the mount point.
+
+    That is the one that we are in, or the usual one if we are in none.
+    """
+    path = ""
+    for part in facts.cgroup_own.get("", "/").strip("/").split("/"):
+        path += f"/{part}"
+        if part.startswith("user@") and part.endswith(".service"):
+            return path
+    uid = facts.host_euid
+    return f"/user.slice/user-{uid}.slice/user@{uid}.service"
+
+
 def v2_path(cgroups_path: str, container_id: str, facts: HostFacts) -> str:
     """The container's directory in the v2 hierarchy.
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from pyrunc.cgroups.devices import DeviceRule
     from pyrunc.cgroups.files import CgroupWrite
+    from pyrunc.cgroups.unit import Unit
     from pyrunc.host.facts import HostFacts
 
 RESOURCES = "/linux/resources"
@@ -29,6 +30,10 @@ class CgroupPlan:
         owner: with v2, the user id on the host to whom the cgroup is delegated; None for nobody.
         tolerant: what this process may not do is left undone. So it is for a rootless container
             that has not asked for a path; limits that it asks for are errors all the same.
+        late: the first process has to be moved there by `Cgroup.join` once it exists: only that
+            tells whether it may be there, or makes the cgroup. Then it is no longer so.
+        unit: with systemd, the unit of the container.
+        mount: mount point of the v2 hierarchy; "" without one.
     """
 
     def __init__(
@@ -41,6 +46,9 @@ class CgroupPlan:
         devices: list[DeviceRule] | None = None,
         owner: int | None = None,
         tolerant: bool = False,
+        late: bool | None = None,
+        unit: Unit | None = None,
+        mount: str = "",
     ) -> None:
         self.driver = driver
         self.mode = mode
@@ -49,6 +57,9 @@ class CgroupPlan:
         self.devices = devices
         self.owner = owner
         self.tolerant = tolerant
+        self.late = tolerant or unit is not None if late is None else late
+        self.unit = unit
+        self.mount = mount
 
     @property
     def directories(self) -> list[str]:
@@ -58,6 +69,8 @@ class CgroupPlan:
     def describe(self) -> list[str]:
         """One line for each thing that will be done, in order."""
         lines = [f"mkdir {path}" for path in self.directories]
+        if self.unit is not None:
+            lines = [str(self.unit)]
         if self.owner is not None:
             lines.append(f"delegate {self.paths['']} to user {self.owner}")
         lines += [str(write) for write in self.writes if write.early]
@@ -75,6 +88,9 @@ class CgroupPlan:
             "mode": self.mode,
             "paths": self.paths,
             "tolerant": self.tolerant,
+            "late": self.late,
+            "unit": self.unit and self.unit.to_state(),
+            "mount": self.mount,
         }
 
 
@@ -105,11 +121,9 @@ def compile_cgroup(
     mode = facts.cgroup_mode
     if driver == "disabled" or mode == "none":
         return _compile_none(linux, driver, mode, rootless)
-    if driver == "systemd":
-        raise CgroupError("the systemd driver is not supported yet")
     if mode == "v2":
-        return _compile_v2(config, cgroups_path, container_id, facts, rootless=rootless)
-    return _compile_v1(linux, cgroups_path, container_id, facts, rootless=rootless)
+        return _compile_v2(config, container_id, facts, driver=driver, rootless=rootless)
+    return _compile_v1(config, container_id, facts, driver=driver, rootless=rootless)
 
 
 def _compile_none(linux: dict[str, Any], driver: str, mode: str, rootless: bool) -> CgroupPlan:
@@ -127,50 +141,103 @@ def _compile_none(linux: dict[str, Any], driver: str, mode: str, rootless: bool)
 
 
 def _compile_v1(
-    linux: dict[str, Any],
-    cgroups_path: str,
+    config: dict[str, Any],
     container_id: str,
     facts: HostFacts,
     *,
+    driver: str,
     rootless: bool,
 ) -> CgroupPlan:
+    from pyrunc.cgroups.devices import device_rules
     from pyrunc.cgroups.resources_v1 import V1Compiler
 
-    paths = where.v1_paths(cgroups_path, container_id, facts)
+    linux = config.get("linux") or {}
+    cgroups_path = linux.get("cgroupsPath") or ""
+    # The kernel takes device rules only from one who is privileged in the initial user namespace.
+    devices = None if rootless or facts.user_namespace else device_rules(linux, RESOURCES)
+    unit = None
+    if driver == "systemd":
+        if rootless:
+            raise CgroupError("the systemd driver without root needs cgroup v2; this host has v1")
+        unit = _compile_unit(config, container_id, devices, user=False, v2=False)
+        paths = where.v1_paths(_scope_path(unit), container_id, facts)
+    else:
+        paths = where.v1_paths(cgroups_path, container_id, facts)
     compiler = V1Compiler(paths, RESOURCES)
     compiler.compile(linux.get("resources") or {}, update=False)
-    # The kernel takes device rules only from one who is privileged in the initial user namespace.
-    if not (rootless or facts.user_namespace):
-        compiler.devices(linux)
-    tolerant = rootless and not cgroups_path
-    return CgroupPlan("cgroupfs", facts.cgroup_mode, paths, compiler.writes, tolerant=tolerant)
+    if devices is not None:
+        compiler.devices(devices)
+    return CgroupPlan(
+        driver,
+        facts.cgroup_mode,
+        paths,
+        compiler.writes,
+        tolerant=rootless and not cgroups_path,
+        unit=unit,
+        mount=facts.cgroup_mounts.get("", ""),
+    )
 
 
 def _compile_v2(
     config: dict[str, Any],
-    cgroups_path: str,
     container_id: str,
     facts: HostFacts,
     *,
+    driver: str,
     rootless: bool,
 ) -> CgroupPlan:
     from pyrunc.cgroups.devices import device_rules
     from pyrunc.cgroups.resources_v2 import V2Compiler
 
     linux = config.get("linux") or {}
-    paths = {"": where.v2_path(cgroups_path, container_id, facts)}
-    compiler = V2Compiler(paths, RESOURCES)
+    cgroups_path = linux.get("cgroupsPath") or ""
+    devices = None if rootless or facts.user_namespace else device_rules(linux, RESOURCES)
+    unit = None
+    if driver == "systemd":
+        unit = _compile_unit(config, container_id, devices, user=rootless, v2=True)
+        manager = where.user_manager(facts) if rootless else ""
+        path = where.v2_path(manager + _scope_path(unit), container_id, facts)
+    else:
+        path = where.v2_path(cgroups_path, container_id, facts)
+    compiler = V2Compiler({"": path}, RESOURCES)
     compiler.compile(linux.get("resources") or {})
-    devices = device_rules(linux, RESOURCES)
     return CgroupPlan(
-        "cgroupfs",
+        driver,
         "v2",
-        paths,
+        {"": path},
         compiler.writes,
-        devices=None if rootless or facts.user_namespace else devices,
+        devices=devices,
         owner=delegate_to(config),
-        tolerant=rootless and not cgroups_path,
+        tolerant=rootless and not cgroups_path and unit is None,
+        unit=unit,
+        mount=facts.cgroup_mounts[""],
     )
+
+
+def _compile_unit(
+    config: dict[str, Any],
+    container_id: str,
+    devices: list[DeviceRule] | None,
+    *,
+    user: bool,
+    v2: bool,
+) -> Unit:
+    from pyrunc.cgroups import unit as units
+
+    linux = config.get("linux") or {}
+    slice_name, name = units.parse_path(linux.get("cgroupsPath") or "", container_id, user=user)
+    resources = linux.get("resources") or {}
+    properties = units.v2_properties(resources) if v2 else units.v1_properties(resources)
+    if devices is not None:
+        properties += units.device_properties(devices)
+    properties += units.annotated(config.get("annotations") or {})
+    return units.Unit(name, slice_name, user=user, properties=properties)
+
+
+def _scope_path(unit: Unit) -> str:
+    from pyrunc.cgroups.unit import slice_path
+
+    return f"{slice_path(unit.slice)}/{unit.name}"
 
 
 def delegate_to(config: dict[str, Any]) -> int | None:

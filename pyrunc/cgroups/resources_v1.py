@@ -6,12 +6,14 @@ Sources: runtime-spec config-linux.md; the kernel's Documentation/admin-guide/cg
 
 from __future__ import annotations
 
-from pyrunc.cgroups.devices import DevicePolicy, device_rules
+from pyrunc.cgroups.devices import DevicePolicy
 from pyrunc.cgroups.resources import Compiler, check, escape, rdma_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from pyrunc.cgroups.devices import DeviceRule
 
 # (section, key, controller, file, whether zero is a value)
 _NUMBERS = (
@@ -157,13 +159,13 @@ class V1Compiler(Compiler):
                 value = f"{int(entry['major'])}:{int(entry['minor'])} {int(entry['rate'])}"
                 self.add("blkio", file, value, f"blockIO/{name}/{index}")
 
-    def devices(self, linux: dict[str, Any]) -> None:
-        """Add the writes that bring a new cgroup to the device rules of `linux`.
+    def devices(self, rules: list[DeviceRule]) -> None:
+        """Add the writes that bring a new cgroup to device rules.
 
         Raises CgroupError for wrong rules, and where the controller is missing: a container must
         not run without the rules it relies on.
         """
-        policy = DevicePolicy.of(device_rules(linux, self.base))
+        policy = DevicePolicy.of(rules)
         fresh = DevicePolicy()
         fresh.allow_by_default = True
         for allow, value in fresh.transition(policy):

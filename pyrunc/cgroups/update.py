@@ -16,27 +16,35 @@ from pyrunc.cgroups.files import (
 )
 from pyrunc.cgroups.resources_v1 import V1Compiler
 from pyrunc.cgroups.resources_v2 import V2Compiler
-from pyrunc.errors import CgroupError
+from pyrunc.errors import PyruncError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from pyrunc.cgroups.plan import CgroupPlan
     from pyrunc.host.facts import HostFacts
 
 
-def update_v1(plan: CgroupPlan, resources: dict[str, Any]) -> None:
-    """`Cgroup.update` for v1."""
+def update_v1(
+    plan: CgroupPlan, resources: dict[str, Any], also: Callable[[], None] | None = None
+) -> None:
+    """`Cgroup.update` for v1. `also` is as for `write_or_restore`."""
     compiler = V1Compiler(plan.paths, "")
     compiler.compile(resources, update=True)
     if resources.get("devices") is not None:
         _transition(compiler, plan.paths.get("devices"), resources)
-    write_or_restore(compiler.writes)
+    write_or_restore(compiler.writes, also)
 
 
-def update_v2(plan: CgroupPlan, resources: dict[str, Any], facts: HostFacts) -> None:
-    """`Cgroup.update` for v2."""
+def update_v2(
+    plan: CgroupPlan,
+    resources: dict[str, Any],
+    facts: HostFacts,
+    also: Callable[[], None] | None = None,
+) -> None:
+    """`Cgroup.update` for v2. `also` is as for `write_or_restore`."""
     path = plan.paths.get("", "")
     resources = completed(path, resources)
     compiler = V2Compiler(plan.paths, "")
@@ -44,12 +52,12 @@ def update_v2(plan: CgroupPlan, resources: dict[str, Any], facts: HostFacts) -> 
     compiler.compile(resources, memory_limit=limit)
     check_usage(path, resources.get("memory") or {})
     if resources.get("devices") is None or facts.user_namespace:
-        write_or_restore(compiler.writes)
+        write_or_restore(compiler.writes, also)
         return
     from pyrunc.cgroups.filters import DeviceProgram
 
     with DeviceProgram(device_rules({"resources": resources}, ""), "/devices") as program:
-        write_or_restore(compiler.writes)
+        write_or_restore(compiler.writes, also)
         program.attach(path)
 
 
@@ -96,15 +104,21 @@ def _transition(compiler: V1Compiler, path: str | None, resources: dict[str, Any
         compiler.add("devices", "devices.allow" if allow else "devices.deny", value, "devices")
 
 
-def write_or_restore(writes: list[CgroupWrite]) -> None:
+def write_or_restore(writes: list[CgroupWrite], also: Callable[[], None] | None = None) -> None:
     """Perform writes, or, when one fails, set back what those before it changed.
 
-    Raises CgroupError, about the first failure.
+    `also` is done after them and may write the same files, less exactly; so they are written once
+    more after it.
+
+    Raises PyruncError, about the first failure.
     """
     before = [restoring(write) for write in writes]
     try:
         write_all(writes)
-    except CgroupError:
+        if also is not None:
+            also()
+            write_all(writes)
+    except PyruncError:
         undone = [write for write in reversed(before) if write is not None]
         # Twice, because values that depend on each other may have to change in another order.
         for write in undone + undone:

@@ -138,7 +138,7 @@ class _Execution:
         plan = compile_exec(
             bundle, process, facts, plan_options, self.cgroup.plan, state["namespaces"]
         )
-        self.session = Session(plan, self.cgroup)
+        self.session = Session(plan, self.cgroup, state["pid"])
         self.session.on(SYNC_SECCOMP, self._listener)
 
     def _cgroup(self) -> Cgroup:

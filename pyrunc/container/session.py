@@ -42,9 +42,12 @@ class Session:
         pidfd: a pidfd of it.
     """
 
-    def __init__(self, plan: Plan, cgroup: Cgroup) -> None:
+    def __init__(self, plan: Plan, cgroup: Cgroup, beside: int = 0) -> None:
+        """`beside` is a process of a container that runs already (`Cgroup.join`)."""
         self.plan = plan
         self.cgroup = cgroup
+        self._beside = beside
+        self._to_be_moved = plan.cgroup.late
         self.pid = 0
         self.pidfd = -1
         self._handlers: dict[int, Handler] = {
@@ -70,14 +73,19 @@ class Session:
         try:
             plan_fd = shim.data_fd("pyrunc-plan", self.plan.encode())
             null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-            cgroup_fd = self.cgroup.open_dir_fd()
-            self.pid, self.pidfd = shim.spawn(
-                self.plan.spawn_flags,
-                [theirs.fileno(), plan_fd, *(null if slot < 0 else slot for slot in slots)],
-                stdio=stdio,
-                preserve=self.plan.preserve_fds,
-                cgroup=cgroup_fd,
-            )
+            cgroup_fd = self.cgroup.open_dir_fd(beside=self._beside)
+            fds = [theirs.fileno(), plan_fd, *(null if slot < 0 else slot for slot in slots)]
+            try:
+                self._clone(fds, stdio, cgroup_fd)
+                if cgroup_fd >= 0 and self.plan.cgroup.mode == "v2":
+                    self._to_be_moved = False
+            except PermissionError:
+                if cgroup_fd < 0:
+                    raise
+                # we have no right to the cgroup that we and the container are in; systemd has, or
+                # the container can do without
+                self._to_be_moved = True
+                self._clone(fds, stdio, -1)
         except OSError as error:
             raise PyruncError(
                 f"clone3: {error.strerror}", errno=error.errno or 0, pointer="/linux/namespaces"
@@ -85,6 +93,12 @@ class Session:
         finally:
             theirs.close()
             close_all((plan_fd, null, cgroup_fd))
+
+    def _clone(self, fds: Sequence[int], stdio: Sequence[int], cgroup: int) -> None:
+        plan = self.plan
+        self.pid, self.pidfd = shim.spawn(
+            plan.spawn_flags, fds, stdio=stdio, preserve=plan.preserve_fds, cgroup=cgroup
+        )
 
     def converse(self) -> bool:
         """Answer the init until it is ready. True when it is; False when it has executed the program.
@@ -163,8 +177,8 @@ class Session:
 
     def _start(self, _: channel.Message) -> bytes:
         plan = self.plan
-        if plan.cgroup.tolerant:
-            self.cgroup.join(self.pid)
+        if self._to_be_moved:
+            self.cgroup.join(self.pid, beside=self._beside)
         self.cgroup.apply()
         if plan.oom_score_adj is not None:
             self._write("oom_score_adj", str(plan.oom_score_adj), "/process/oomScoreAdj")

@@ -38,6 +38,7 @@ class HostFacts:
         kernel: (major, minor) of the running kernel.
         euid: effective user id of this process.
         egid: effective group id of this process.
+        host_euid: `euid` as the user namespace outside sees it.
         capabilities: names of this process's effective capabilities.
         permitted: its permitted capabilities as a bit mask.
         is_privileged: it has CAP_SYS_ADMIN.
@@ -55,6 +56,7 @@ class HostFacts:
     kernel: tuple[int, int]
     euid: int
     egid: int
+    host_euid: int
     capabilities: frozenset[str]
     permitted: int
     is_privileged: bool
@@ -131,6 +133,18 @@ def _user_namespace(_: HostFacts) -> bool:
         return read_bytes("/proc/self/uid_map").split() != [b"0", b"0", b"4294967295"]
     except FileNotFoundError:  # a kernel without user namespaces
         return False
+
+
+def _host_euid(facts: HostFacts) -> int:
+    try:
+        lines = read_bytes("/proc/self/uid_map").splitlines()
+    except FileNotFoundError:  # a kernel without user namespaces
+        lines = []
+    for line in lines:
+        inside, outside, size = map(int, line.split())
+        if inside <= facts.euid < inside + size:
+            return outside + facts.euid - inside
+    return facts.euid
 
 
 def _apparmor(_: HostFacts) -> bool:
@@ -254,6 +268,7 @@ _COMPUTE: dict[str, Callable[[HostFacts], object]] = {
     "kernel": _kernel,
     "euid": lambda _: os.geteuid(),
     "egid": lambda _: os.getegid(),
+    "host_euid": _host_euid,
     "capabilities": _capabilities,
     "permitted": _permitted,
     "is_privileged": lambda facts: bool(facts.permitted >> _CAP_SYS_ADMIN & 1),

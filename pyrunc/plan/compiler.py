@@ -87,7 +87,7 @@ def _compile_start(cgroup: CgroupPlan) -> list[Operation]:
     """How the process gets into its cgroup: by itself where it can (v1), else by clone3 (v2) or by the runtime."""
     files = [f"{path}/tasks" for path in dict.fromkeys(_v1_paths(cgroup))]
     start: list[Operation] = [Sync(SYNC_START)]
-    if files and not cgroup.tolerant:
+    if files and not cgroup.late:
         start.insert(0, JoinCgroups(files).at("/linux/cgroupsPath"))
     return start
 
