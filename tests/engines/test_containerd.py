@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from helpers.engines import Containerd
+from helpers.leaks import CGROUPS
 from helpers.terminal import TerminalProcess
 
 # The size is set, and set anew, while the process runs.
@@ -95,15 +96,14 @@ def test_terminal_of_an_exec_follows_the_size(containerd: Containerd, container_
 
 
 def test_memory_limit(containerd: Containerd, container_id: str) -> None:
-    flags = ("--rm", "--memory-limit", str(32 << 20))
-    done = containerd(
-        *containerd.run_arguments(*flags),
-        container_id,
-        *("sh", "-c", "cat /proc/self/cgroup; sleep 0.1"),
-    )
-    # The cgroup is the one that containerd asked for, in every hierarchy.
-    paths = {line.split(":")[2] for line in done.stdout.splitlines() if "memory" in line}
-    assert paths == {f"/{containerd.namespace}/{container_id}"}
+    flags = ("--detach", "--memory-limit", str(32 << 20))
+    containerd(*containerd.run_arguments(*flags), container_id, "sleep", "1000")
+    group = CGROUPS / "memory" / containerd.namespace / container_id
+    if not (CGROUPS / "memory").exists():
+        group = CGROUPS / containerd.namespace / container_id
+    names = ("memory.limit_in_bytes", "memory.max")
+    limits = [(group / name).read_text() for name in names if (group / name).exists()]
+    assert limits == [f"{32 << 20}\n"]
 
 
 def test_bind_mount_environment_and_directory(

@@ -278,3 +278,8 @@ class Podman:
     def clean(self) -> None:
         """Remove all containers."""
         self("rm", "--all", "--force", "--time=0", check=False)
+
+    @property
+    def store_mount(self) -> str:
+        """The mount that podman itself keeps now and then."""
+        return f"{self.directory}/root/overlay"

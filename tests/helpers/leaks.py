@@ -109,14 +109,16 @@ class Leaks:
     Attributes:
         directory: below which mounts are ours.
         prefix: with which names of our cgroups and containers begin.
+        ignored: mount points to say nothing of.
     """
 
-    def __init__(self, directory: Path, prefix: str) -> None:
+    def __init__(self, directory: Path, prefix: str, *, ignored: tuple[str, ...] = ()) -> None:
         self.directory = directory
         self.prefix = prefix
+        self.ignored = ignored
         self.processes = set(children())
         self.files = open_files()
-        self.mounts = set(mounts(directory))
+        self.mounts = {*mounts(directory), *ignored}
         self.cgroups = set(cgroups(prefix))
 
     def found(self, *roots: Path) -> list[str]:
