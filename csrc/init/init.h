@@ -17,7 +17,6 @@ struct init {
 	int null;  /* /dev/null of the host, checked by its device number; -1 until it is needed */
 	int empty; /* a detached, empty, read-only tmpfs that masks directories; -1 until it is
 		      needed */
-	bool in_root;	/* the rootfs is / */
 	bool deferred;	/* the runtime has committed: errors go to the peer of `start` */
 	uint32_t index; /* of the present operation */
 	uint32_t slot_count;

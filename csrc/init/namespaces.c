@@ -68,7 +68,11 @@ int op_join_container(struct init *init, const struct join_container *op)
 
 	if (fd < 0)
 		return -1;
-	return setns(fd, (int)op->flags) < 0 ? fail(init, "setns", NULL) : 0;
+	if (setns(fd, (int)op->flags) < 0)
+		return fail(init, "setns", NULL);
+	/* with the mount namespace came its root */
+	init->rootfs = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return init->rootfs < 0 ? fail(init, "open", "/") : 0;
 }
 
 int op_unshare(struct init *init, const struct unshare *op)

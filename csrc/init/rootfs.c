@@ -137,7 +137,6 @@ int op_bind_device(struct init *init, const struct bind_device *op)
 
 static int enter_root(struct init *init)
 {
-	init->in_root = true;
 	return chdir("/") < 0 ? fail(init, "chdir", "/") : 0;
 }
 

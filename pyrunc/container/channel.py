@@ -102,17 +102,18 @@ def reply(sock: _socket.socket, state: bytes = b"") -> None:
     sock.send(b"G" + state, 0x4000)  # MSG_NOSIGNAL
 
 
-def failure(message: Message, operations: list[Operation] | None) -> OperationError:
-    """The error that the init reported, in words."""
+def failure(message: Message, operations: list[Operation], source: str) -> OperationError:
+    """The error that the init reported, in words; `source` is the document that pointers lead into."""
     index = message.operation
-    operation = operations[index] if operations and index < len(operations) else None
-    pointer = operation.pointer if operation else ""
-    return describe_failure(
-        message, pointer, operation.describe() if operation else f"operation {index}"
-    )
+    if index >= len(operations):
+        return describe_failure(message, "", f"operation {index}", source)
+    operation = operations[index]
+    return describe_failure(message, operation.pointer, operation.describe(), source)
 
 
-def describe_failure(message: Message, pointer: str, operation: str) -> OperationError:
+def describe_failure(
+    message: Message, pointer: str, operation: str, source: str = "config.json"
+) -> OperationError:
     """Word an error: which operation, which system call, why, and what in config.json asked for it."""
     if message.call == "hook":
         why = wait_status(message.value)
@@ -128,7 +129,7 @@ def describe_failure(message: Message, pointer: str, operation: str) -> Operatio
         if message.error:
             text += f": {os.strerror(message.error)}"
     if pointer:
-        text += f" (config.json: {pointer})"
+        text += f" ({source}: {pointer})"
     return OperationError(text, pointer=pointer or None, errno=message.error, operation=operation)
 
 

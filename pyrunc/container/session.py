@@ -114,7 +114,7 @@ class Session:
             if message is None:
                 return False
             if message.type == channel.ERROR:
-                raise channel.failure(message, self.plan.operations)
+                raise channel.failure(message, self.plan.operations, self.source)
             if message.type == channel.READY:
                 return True
             if message.type == channel.CLONED:
@@ -135,7 +135,7 @@ class Session:
             # it has died: the end of the conversation tells, after what it may have said before
             message = channel.receive(sock)
             if message is not None and message.type == channel.ERROR:
-                raise channel.failure(message, self.plan.operations) from None
+                raise channel.failure(message, self.plan.operations, self.source) from None
             raise self.death() from None
 
     def _handler(self, message: channel.Message) -> Handler:
