@@ -26,9 +26,9 @@ from pyrunc.host.facts import HostFacts
 HOST = HostFacts()
 MOUNT = HOST.cgroup_mounts.get("", "")
 OWN = HOST.cgroup_own.get("", "/")
-FACTS = HostFacts(
-    cgroup_mode="v2", cgroup_mounts={"": MOUNT}, cgroup_own={"": f"{OWN.rstrip('/')}/self"}
-)
+FACTS = HostFacts(cgroup_mode="v2", cgroup_mounts={"": MOUNT}, cgroup_own={"": OWN})
+# Beside our own cgroup, which has processes and so can hand no controllers down.
+PARENT = (MOUNT + os.path.dirname(OWN)).rstrip("/")
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
@@ -39,7 +39,7 @@ Make = Callable[..., Cgroup]
 
 
 def available() -> list[str]:
-    return Path(MOUNT + OWN, "cgroup.controllers").read_text().split() if MOUNT else []
+    return Path(PARENT, "cgroup.controllers").read_text().split() if MOUNT else []
 
 
 def needs(controller: str) -> pytest.MarkDecorator:
@@ -50,13 +50,12 @@ def needs(controller: str) -> pytest.MarkDecorator:
 
 @pytest.fixture
 def base() -> Iterator[str]:
-    """A directory below our own cgroup; what is handed down to it is taken back at the end."""
-    directory = f"{MOUNT}{OWN}".rstrip("/")
-    control = Path(directory, "cgroup.subtree_control")
+    """A directory; what is handed down to it is taken back at the end."""
+    control = Path(PARENT, "cgroup.subtree_control")
     before = control.read_text().split()
     name = f"pyrunc-test-{os.getpid()}-{time.monotonic_ns()}"
     yield name
-    cgroup_tree.remove(f"{directory}/{name}", time.monotonic() + 5)
+    cgroup_tree.remove(f"{PARENT}/{name}", time.monotonic() + 5)
     for controller in control.read_text().split():
         if controller not in before:
             control.write_text(f"-{controller}")

@@ -1,0 +1,386 @@
+"""The systemd driver against systemd itself, on a host that it runs, with cgroup v2."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyrunc.cgroups import Cgroup, compile_cgroup
+from pyrunc.errors import CgroupError
+from pyrunc.host.facts import HostFacts
+
+pytest.importorskip("jeepney")
+
+FACTS = HostFacts()
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(
+        not os.path.isdir("/run/systemd/system"), reason="systemd does not run here"
+    ),
+    pytest.mark.skipif(FACTS.cgroup_mode != "v2", reason="needs cgroup v2 only"),
+]
+
+PREFIX = f"pyrunctest{os.getpid()}"
+Make = Callable[..., Cgroup]
+
+
+def show(unit: str, *names: str) -> dict[str, str]:
+    """Properties of a unit as systemctl shows them."""
+    output = subprocess.check_output(
+        ["systemctl", "show", unit, *(f"--property={name}" for name in names)], text=True
+    )
+    return dict(line.split("=", 1) for line in output.splitlines())
+
+
+@pytest.fixture
+def make() -> Make:
+    def make(resources: dict[str, Any] | None = None, name: str = "box", **config: Any) -> Cgroup:
+        linux = {
+            "cgroupsPath": f"pyrunctest.slice:{PREFIX}:{name}",
+            "resources": resources or {},
+        }
+        linux |= config.pop("linux", {})
+        plan = compile_cgroup(
+            config | {"linux": linux}, "box", FACTS, driver="systemd", rootless=False
+        )
+        return Cgroup(plan)
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def no_units() -> Iterator[None]:
+    """Takes away what a test leaves, and says so if that is a unit."""
+    yield
+    listed = subprocess.check_output(
+        ["systemctl", "list-units", "--all", "--plain", "--no-legend", f"{PREFIX}-*"], text=True
+    )
+    left = [line.split()[0] for line in listed.splitlines()]
+    for unit in left:
+        subprocess.run(["systemctl", "kill", "--signal=KILL", unit], check=False)
+        subprocess.run(["systemctl", "stop", unit], check=False)
+        subprocess.run(["systemctl", "reset-failed", unit], check=False)
+    assert left == []
+
+
+@pytest.fixture
+def sleeper() -> Iterator[Callable[[], int]]:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> int:
+        code = "import time\nwhile True: time.sleep(60)"
+        process = subprocess.Popen([sys.executable, "-IS", "-c", code])
+        started.append(process)
+        return process.pid
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def end(cgroup: Cgroup) -> None:
+    """Kill and remove."""
+    pids = cgroup.pids()
+    cgroup.kill(signal.SIGKILL)
+    for pid in pids:
+        os.waitpid(pid, 0)
+    cgroup.destroy()
+    assert not cgroup.exists()
+
+
+def value(cgroup: Cgroup, name: str) -> str:
+    return Path(cgroup.directory, name).read_text().strip()
+
+
+LIMITS: dict[str, Any] = {
+    "memory": {"limit": 64 << 20, "swap": 96 << 20, "reservation": 32 << 20},
+    "cpu": {"shares": 512, "quota": 12345, "period": 100000, "cpus": "0"},
+    "pids": {"limit": 9},
+}
+
+
+def test_life(make: Make, sleeper: Callable[[], int]) -> None:
+    cgroup = make(LIMITS)
+    unit = f"{PREFIX}-box.scope"
+    cgroup.create()
+    pid = sleeper()
+    cgroup.join(pid)
+    cgroup.apply()
+    assert show(
+        unit,
+        "ActiveState",
+        "Slice",
+        "MemoryMax",
+        "TasksMax",
+        "CPUWeight",
+        "Delegate",
+        "DevicePolicy",
+    ) == {
+        "ActiveState": "active",
+        "Slice": "pyrunctest.slice",
+        "MemoryMax": str(64 << 20),
+        "TasksMax": "9",
+        "CPUWeight": "59",
+        "Delegate": "yes",
+        "DevicePolicy": "strict",
+    }
+    assert cgroup.pids() == [pid]
+    assert cgroup.directory == f"/sys/fs/cgroup/pyrunctest.slice/{unit}"
+    assert value(cgroup, "memory.max") == str(64 << 20)
+    assert value(cgroup, "memory.low") == str(32 << 20)
+    assert value(cgroup, "memory.swap.max") == str(32 << 20)
+    assert value(cgroup, "cpu.max") == "12345 100000"
+    assert value(cgroup, "cpuset.cpus") == "0"
+    assert value(cgroup, "pids.max") == "9"
+    end(cgroup)
+    assert show(unit, "LoadState") == {"LoadState": "not-found"}
+
+
+def test_update_outlives_a_reload(make: Make, sleeper: Callable[[], int]) -> None:
+    cgroup = make(LIMITS)
+    cgroup.join(sleeper())
+    cgroup.apply()
+    cgroup.update(
+        {"memory": {"limit": 48 << 20, "swap": -1}, "cpu": {"quota": 20000}, "pids": {"limit": 5}},
+        FACTS,
+    )
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
+    assert value(cgroup, "memory.max") == str(48 << 20)
+    assert value(cgroup, "memory.swap.max") == "max"
+    assert value(cgroup, "cpu.max") == "20000 100000"
+    assert value(cgroup, "pids.max") == "5"
+    end(cgroup)
+
+
+TRY_DEVICES = """
+import os, sys
+open(sys.argv[1] + '/cgroup.procs', 'w').write('0')
+for path in ('/dev/null', '/dev/kmsg'):
+    for name, flags in (('r', os.O_RDONLY), ('w', os.O_WRONLY)):
+        try:
+            os.close(os.open(path, flags))
+            print(name, end='')
+        except PermissionError:
+            print('-', end='')
+"""
+
+
+def devices_in(cgroup: Cgroup) -> str:
+    return subprocess.check_output(
+        [sys.executable, "-IS", "-c", TRY_DEVICES, cgroup.directory], text=True
+    )
+
+
+KMSG = {"allow": True, "type": "c", "major": 1, "minor": 11}
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ([], "rw--"),
+        ([KMSG | {"access": "r"}], "rwr-"),
+        ([{"allow": True, "access": "rwm"}], "rwrw"),
+        (
+            # systemd cannot express it
+            [{"allow": True, "access": "rwm"}, KMSG | {"allow": False, "access": "w"}],
+            "rwr-",
+        ),
+    ],
+)
+def test_device_rules_outlive_a_reload(
+    make: Make, sleeper: Callable[[], int], rules: list[dict[str, Any]], expected: str
+) -> None:
+    cgroup = make({"devices": rules})
+    cgroup.join(sleeper())
+    cgroup.apply()
+    assert devices_in(cgroup) == expected
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
+    assert devices_in(cgroup) == expected
+    cgroup.update({"devices": [KMSG | {"access": "w"}]}, FACTS)
+    assert devices_in(cgroup) == "rw-w"
+    end(cgroup)
+
+
+def test_annotations(make: Make, sleeper: Callable[[], int]) -> None:
+    annotations = {
+        "org.systemd.property.TimeoutStopSec": "uint64 7",
+        "org.systemd.property.Description": "'a box'",
+    }
+    cgroup = make(annotations=annotations)
+    cgroup.join(sleeper())
+    shown = show(f"{PREFIX}-box.scope", "TimeoutStopUSec", "Description")
+    assert shown == {"TimeoutStopUSec": "7s", "Description": "a box"}
+    end(cgroup)
+
+
+def test_wrong_property_is_an_error(make: Make, sleeper: Callable[[], int]) -> None:
+    cgroup = make(annotations={"org.systemd.property.Nonesuch": "1"})
+    with pytest.raises(CgroupError, match="Nonesuch"):
+        cgroup.join(sleeper())
+
+
+def eat_memory(cgroup: Cgroup) -> None:
+    """Have a process be the first in the scope and then use more memory than it may."""
+    code = "input(); x = bytearray(b'1') * (256 << 20)"
+    with subprocess.Popen([sys.executable, "-IS", "-c", code], stdin=subprocess.PIPE) as process:
+        cgroup.join(process.pid)
+        cgroup.apply()
+        with cgroup.oom_events() as events:
+            assert process.stdin is not None
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            assert select.select([events], [], [], 20)[0] == [events]
+            assert events.read() in (1, None)
+        assert process.wait() == -signal.SIGKILL
+
+
+SMALL = {"memory": {"limit": 16 << 20, "swap": 16 << 20}}
+
+
+def test_scope_that_ran_out_of_memory_leaves_no_unit(make: Make) -> None:
+    cgroup = make(SMALL)
+    eat_memory(cgroup)
+    cgroup.destroy()
+
+
+def test_name_of_a_failed_unit_is_free_again(make: Make, sleeper: Callable[[], int]) -> None:
+    keep = {"org.systemd.property.CollectMode": "'inactive'"}
+    eat_memory(make(SMALL, annotations=keep))
+    unit = f"{PREFIX}-box.scope"
+    deadline = time.monotonic() + 10
+    while show(unit, "ActiveState")["ActiveState"] != "failed":
+        if time.monotonic() > deadline:
+            pytest.skip("this systemd does not let the scope fail")
+        time.sleep(0.05)
+    cgroup = make()
+    cgroup.create()
+    cgroup.join(sleeper())
+    assert show(unit, "ActiveState") == {"ActiveState": "active"}
+    end(cgroup)
+
+
+def test_running_unit_of_that_name_is_left_alone(make: Make, sleeper: Callable[[], int]) -> None:
+    first = make()
+    pid = sleeper()
+    first.join(pid)
+    with pytest.raises(CgroupError, match="in use by 1 processes"):
+        make().create()
+    with pytest.raises(CgroupError, match=f"unit {PREFIX}-box.scope: .*already"):
+        make().join(sleeper())
+    assert first.pids() == [pid]
+    end(first)
+
+
+def test_freeze(make: Make, sleeper: Callable[[], int]) -> None:
+    cgroup = make()
+    cgroup.join(sleeper())
+    cgroup.freeze()
+    assert cgroup.frozen
+    cgroup.thaw()
+    assert not cgroup.frozen
+    end(cgroup)
+
+
+def test_delegation(make: Make, sleeper: Callable[[], int]) -> None:
+    cgroup = make(
+        mounts=[{"source": "cgroup", "destination": "/sys/fs/cgroup", "type": "cgroup"}],
+        linux={
+            "namespaces": [{"type": "cgroup"}, {"type": "user"}],
+            "uidMappings": [{"containerID": 0, "hostID": 12345, "size": 10}],
+        },
+    )
+    cgroup.join(sleeper())
+    assert os.stat(cgroup.directory).st_uid == 12345
+    assert os.stat(f"{cgroup.directory}/cgroup.procs").st_uid == 12345
+    assert os.stat(f"{cgroup.directory}/memory.max").st_uid == 0
+    end(cgroup)
+
+
+def test_many_at_once(make: Make, sleeper: Callable[[], int]) -> None:
+    pids = [sleeper() for _ in range(50)]
+
+    def live(number: int) -> None:
+        cgroup = make(LIMITS, f"box{number}")
+        cgroup.create()
+        cgroup.join(pids[number])
+        cgroup.apply()
+        assert cgroup.pids() == [pids[number]]
+        end(cgroup)
+
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(live, range(50)))
+
+
+AS_USER = """
+import json, os, subprocess, sys
+sys.path[:0] = json.loads(sys.argv[1])
+from pyrunc.cgroups import Cgroup, compile_cgroup
+from pyrunc.host.facts import HostFacts
+linux = json.loads(sys.argv[2])
+plan = compile_cgroup({"linux": linux}, "box", HostFacts(), driver="systemd", rootless=True)
+cgroup = Cgroup(plan)
+cgroup.create()
+first = subprocess.Popen(["sleep", "60"])
+cgroup.join(first.pid)
+cgroup.apply()
+second = subprocess.Popen(["sleep", "60"])
+cgroup.join(second.pid, beside=first.pid)
+result = {
+    "path": cgroup.directory,
+    "pids": sorted(cgroup.pids()) == sorted([first.pid, second.pid]),
+    "memory": open(cgroup.directory + "/memory.max").read(),
+    "tasks": open(cgroup.directory + "/pids.max").read(),
+}
+cgroup.kill(9)
+first.wait()
+second.wait()
+cgroup.destroy()
+print(json.dumps(result))
+"""
+
+
+def test_unit_of_a_user() -> None:
+    buses = sorted(Path("/run/user").glob("*/bus"))
+    users = [int(bus.parent.name) for bus in buses if bus.parent.name != "0"]
+    if not users:
+        pytest.skip("no user has a service manager")
+    import pyrunc
+
+    uid = users[0]
+    packages = [os.path.dirname(os.path.dirname(pyrunc.__file__)), *sys.path]
+    linux = {
+        "cgroupsPath": f":{PREFIX}:box",
+        "resources": {"memory": {"limit": 64 << 20}, "pids": {"limit": 9}},
+    }
+    result = subprocess.run(
+        [sys.executable, "-I", "-c", AS_USER, json.dumps(packages), json.dumps(linux)],
+        user=uid,
+        group=pwd.getpwuid(uid).pw_gid,
+        extra_groups=[],
+        env={"XDG_RUNTIME_DIR": f"/run/user/{uid}", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    manager = f"/sys/fs/cgroup/user.slice/user-{uid}.slice/user@{uid}.service"
+    assert found["path"] == f"{manager}/user.slice/{PREFIX}-box.scope"
+    assert found["pids"]
+    assert found["memory"] == f"{64 << 20}\n"
+    assert found["tasks"] == "9\n"
+    assert not os.path.exists(found["path"])
