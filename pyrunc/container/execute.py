@@ -139,6 +139,7 @@ class _Execution:
             bundle, process, facts, plan_options, self.cgroup.plan, state["namespaces"]
         )
         self.session = Session(plan, self.cgroup, state["pid"])
+        self.session.source = "process"
         self.session.on(SYNC_SECCOMP, self._listener)
 
     def _cgroup(self) -> Cgroup:

@@ -40,7 +40,10 @@ class Session:
     Attributes:
         pid: the process that the container's program will be, in the runtime's pid namespace; 0 before `spawn`.
         pidfd: a pidfd of it.
+        source: the document that the pointers of the plan lead into, for errors.
     """
+
+    source = "config.json"
 
     def __init__(self, plan: Plan, cgroup: Cgroup, beside: int = 0) -> None:
         """`beside` is a process of a container that runs already (`Cgroup.join`)."""
