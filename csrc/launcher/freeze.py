@@ -1,7 +1,7 @@
 """Writes the modules that the launcher carries: `python csrc/launcher/freeze.py PACKAGES DIRECTORY`.
 
-A module that is part of the executable needs no look-up, no reading and no check of its file; that
-is most of what an import costs. The launcher offers them to the interpreter as frozen modules
+A module that is part of the executable needs no look-up, no reading and no check of its file; that is
+most of what an import costs. The launcher offers them to the interpreter as frozen modules
 (https://docs.python.org/3/c-api/import.html#c.PyImport_FrozenModules).
 
 PACKAGES is the directory that holds the package, DIRECTORY where `frozen_modules.h` and
@@ -20,6 +20,19 @@ PACKAGE = "pyrunc"
 
 #: What the interpreter itself imports from files before it gets to the package.
 STDLIB = ("__future__", "encodings", "encodings.aliases", "encodings.utf_8")
+
+#: Stands for `os` in the modules of the package.
+LEAN_OS = "pyrunc.host.lean_os"
+
+
+class UseLeanOs(ast.NodeTransformer):
+    """`import os` becomes `import pyrunc.host.lean_os as os`; so does `import os.path`."""
+
+    def visit_Import(self, node: ast.Import) -> ast.Import:
+        for alias in node.names:
+            if alias.name in ("os", "os.path") and alias.asname is None:
+                alias.name, alias.asname = LEAN_OS, "os"
+        return node
 
 
 def modules(packages: Path) -> list[tuple[str, Path]]:
@@ -45,6 +58,8 @@ def modules(packages: Path) -> list[tuple[str, Path]]:
 def frozen(name: str, path: Path) -> bytes:
     """The code of a module, without docstrings. A package learns where its other files are."""
     tree = ast.parse(path.read_bytes(), str(path))
+    if name.partition(".")[0] == PACKAGE and name != LEAN_OS:
+        tree = UseLeanOs().visit(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             strip_docstring(node)

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 
+import pyrunc
 from pyrunc.errors import HostError
 from pyrunc.host._shim import ffi, lib
 
@@ -21,7 +22,7 @@ MFD_NOEXEC_SEAL = 0x0008
 MFD_EXEC = 0x0010
 PR_SET_CHILD_SUBREAPER = 36
 
-INIT_PATH = os.path.join(os.path.dirname(os.path.dirname(__file__)), "libexec", "pyrunc-init")
+INIT_PATH = os.path.join(pyrunc.__path__[0], "libexec", "pyrunc-init")
 
 _init_fd = -1
 

@@ -6,7 +6,9 @@ the standard library cost more than the whole interpreter (docs/design.md has th
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import marshal
 import subprocess
 import sys
 import sysconfig
@@ -16,26 +18,27 @@ from typing import Any
 
 import pytest
 
-#: Modules of the standard library that are cheap: built in or frozen, and small ones.
+_spec = importlib.util.spec_from_file_location(
+    "freeze", Path(__file__).parents[2] / "csrc" / "launcher" / "freeze.py"
+)
+assert _spec is not None
+assert _spec.loader is not None
+freeze = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(freeze)
+
+#: Modules of the standard library that are cheap: built in or frozen, and small ones. `os` is not.
 CHEAP = {
     "__future__",
-    "_abc",
-    "_collections_abc",
     "_json",
     "_signal",
-    "_socket",
     "_stat",
+    "_socket",
     "_struct",
-    "abc",
     "array",
     "errno",
     "fcntl",
     "gc",
-    "genericpath",
-    "os",
-    "os.path",
     "posix",
-    "posixpath",
     "pwd",
     "select",
     "stat",
@@ -62,10 +65,29 @@ TALKATIVE = {
 COMPILERS = {"pyrunc.spec._check", "pyrunc.spec.rules", "pyrunc.plan.compiler"}
 
 TRACE = """
-import sys
+import marshal, sys
+from _frozen_importlib import ModuleSpec
 before = set(sys.modules)
-path, report, *words = sys.argv[1:]
+path, frozen, report, *words = sys.argv[1:]
+with open(frozen, "rb") as file:
+    codes = marshal.load(file)
+
+class Frozen:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        return ModuleSpec(name, Frozen, is_package=codes[name][0]) if name in codes else None
+
+    @staticmethod
+    def create_module(spec):
+        return None
+
+    @staticmethod
+    def exec_module(module):
+        exec(marshal.loads(codes[module.__name__][1]), module.__dict__)
+
+sys.meta_path.insert(0, Frozen)
 sys.path.append(path)
+sys._xoptions["pyrunc"] = path
 from pyrunc.cli.main import main
 code = main(words)
 loaded = sorted(set(sys.modules) - before)
@@ -74,18 +96,44 @@ with open(report, "w") as file:
 sys.exit(code)
 """
 
+SITE = Path(sysconfig.get_path("purelib"))
 
-def imports(tmp_path: Path, *words: str, cwd: Path | None = None, code: int = 0) -> set[str]:
-    """The modules that a command line loads into an isolated interpreter."""
-    report = tmp_path / "modules"
-    site = sysconfig.get_path("purelib")
-    base = getattr(sys, "_base_executable", sys.executable)
-    line = [base, "-I", "-S", "-X", "utf8", "-c", TRACE, site, str(report), *words]
-    done = subprocess.run(
-        line, cwd=cwd, check=False, timeout=60, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
-    assert done.returncode == code
-    return set(report.read_text().split())
+
+@pytest.fixture(scope="session")
+def frozen_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The modules as the launcher carries them."""
+    codes = {
+        name: (path.name == "__init__.py", freeze.frozen(name, path))
+        for name, path in freeze.modules(SITE)
+    }
+    output: Path = tmp_path_factory.mktemp("frozen") / "modules"
+    output.write_bytes(marshal.dumps(codes))
+    return output
+
+
+Imports = Callable[..., set[str]]
+
+
+@pytest.fixture
+def imports(tmp_path: Path, frozen_modules: Path) -> Imports:
+    """Runs a command line as the launcher does; gives the modules that it has loaded."""
+
+    def run(*words: str, cwd: Path | None = None, code: int = 0) -> set[str]:
+        report = tmp_path / "modules"
+        base = getattr(sys, "_base_executable", sys.executable)
+        places = (str(SITE), str(frozen_modules), str(report))
+        done = subprocess.run(
+            [base, "-I", "-S", "-X", "utf8", "-c", TRACE, *places, *words],
+            cwd=cwd,
+            check=False,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        assert done.returncode == code
+        return set(report.read_text().split())
+
+    return run
 
 
 def check(loaded: set[str], *, bindings: bool = False, compilers: bool = False) -> None:
@@ -99,9 +147,9 @@ def check(loaded: set[str], *, bindings: bool = False, compilers: bool = False) 
         assert sorted(ours & COMPILERS) == []
 
 
-def test_the_frame_of_the_command_line(tmp_path: Path) -> None:
+def test_the_frame_of_the_command_line(imports: Imports) -> None:
     """What each command has before it begins: a handful of modules."""
-    loaded = imports(tmp_path, "kill", "x", "NOSUCH", code=1)
+    loaded = imports("kill", "x", "NOSUCH", code=1)
     check(loaded)
     assert {name for name in loaded if name.startswith("pyrunc")} == {
         "pyrunc",
@@ -113,13 +161,15 @@ def test_the_frame_of_the_command_line(tmp_path: Path) -> None:
         "pyrunc.cli.settings",
         "pyrunc.cli.signals",
         "pyrunc.errors",
+        "pyrunc.host",
+        "pyrunc.host.lean_os",
         "pyrunc.log",
     }
 
 
 @pytest.mark.root
 def test_hot_commands(
-    tmp_path: Path, make_bundle: Callable[..., Any], container_id: str, runtime: Any
+    imports: Imports, make_bundle: Callable[..., Any], container_id: str, runtime: Any
 ) -> None:
     """One life of a container, each command with its list."""
     bundle = make_bundle()
@@ -130,7 +180,7 @@ def test_hot_commands(
     root = ("--root", str(runtime.root))
 
     def loaded(*words: str) -> set[str]:
-        return imports(tmp_path, *root, *words, cwd=bundle.path)
+        return imports(*root, *words, cwd=bundle.path)
 
     check(loaded("create", container_id), bindings=True, compilers=True)
     check(loaded("state", container_id))
