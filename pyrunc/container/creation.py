@@ -24,7 +24,7 @@ from pyrunc.host import procfs
 from pyrunc.host.facts import HostFacts
 from pyrunc.plan.compiler import compile_plan
 from pyrunc.plan.context import PlanOptions
-from pyrunc.plan.operations import SYNC_HOOKS
+from pyrunc.plan.operations import SYNC_HOOKS, SYNC_NETWORK
 from pyrunc.spec.json import dumps
 
 TYPE_CHECKING = False
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from pyrunc.container.network import NetworkDevices
     from pyrunc.plan.plan import Plan
     from pyrunc.spec.loader import Bundle
 
@@ -171,6 +172,8 @@ class _Creation:
         self.cgroup = Cgroup(plan.cgroup)
         self.session = Session(plan, self.cgroup)
         self.session.on(SYNC_HOOKS, self._hooks)
+        self.session.on(SYNC_NETWORK, self._move_network_devices)
+        self.network: NetworkDevices | None = None
         self.hooks_began = False
         self.made_cgroup = False
         config = bundle.config
@@ -223,6 +226,7 @@ class _Creation:
             send_fd(self.options.pidfd_socket, session.pidfd, "--pidfd-socket")
         session.commit()
         session.close()
+        self._close_network()
         return Container(store, state)
 
     def _console(self) -> int:
@@ -230,6 +234,18 @@ class _Creation:
         if not path:
             return self.options.console_fd
         return connect_unix(path, "--console-socket")
+
+    def _move_network_devices(self, _: channel.Message) -> bytes:
+        from pyrunc.container.network import NetworkDevices
+
+        self.network = NetworkDevices(self.plan.net_devices, self.session.pid)
+        self.network.move()
+        return b""
+
+    def _close_network(self) -> None:
+        if self.network is not None:
+            self.network.close()
+            self.network = None
 
     def _hooks(self, _: channel.Message) -> bytes:
         self.hooks_began = True
@@ -248,6 +264,9 @@ class _Creation:
         """Leave nothing. What cannot be undone is a warning: the first error is the one that counts."""
         self.session.kill()
         self.session.close()
+        if self.network is not None:
+            self.network.give_back()
+            self._close_network()
         try:
             if self.made_cgroup:
                 if self.session.pid:

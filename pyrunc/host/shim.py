@@ -21,6 +21,7 @@ MFD_ALLOW_SEALING = 0x0002
 MFD_NOEXEC_SEAL = 0x0008
 MFD_EXEC = 0x0010
 PR_SET_CHILD_SUBREAPER = 36
+CLONE_NEWNET = 0x40000000
 
 INIT_PATH = os.path.join(pyrunc.__path__[0], "libexec", "pyrunc-init")
 
@@ -163,3 +164,9 @@ def unmount(path: str) -> int:
         return 0
     code: int = ffi.errno
     return code
+
+
+def join_network(namespace: int) -> None:
+    """Move this thread into the network namespace of a descriptor (setns(2)). Raises OSError."""
+    if lib.setns(namespace, CLONE_NEWNET) < 0:
+        raise OSError(ffi.errno, os.strerror(ffi.errno))

@@ -38,12 +38,14 @@ int pyrunc_bpf_query(int cgroup, uint32_t *ids, uint32_t capacity);
 int pyrunc_bpf_open(uint32_t id);
 
 int umount2(const char *target, int flags);
+int setns(int fd, int nstype);
 int prctl(int option, unsigned long arg2, unsigned long arg3, unsigned long arg4, unsigned long arg5);
 """)
 
 ffi.set_source(
     "pyrunc.host._shim",
     """
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include "csrc/common/hook.h"

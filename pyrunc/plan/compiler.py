@@ -7,6 +7,7 @@ from pyrunc.plan.context import SLOT_CONTAINER, SLOT_LISTENER, Context, PlanOpti
 from pyrunc.plan.mounts import flatten
 from pyrunc.plan.operations import (
     SYNC_MAP_IDS,
+    SYNC_NETWORK,
     SYNC_START,
     SYNC_TIME,
     Clone,
@@ -134,7 +135,7 @@ def _compile_inside(context: Context, container_id: str) -> None:
     if context.has_new("network"):
         context.add(LoopbackUp())
     if context.linux.get("netDevices"):
-        raise HostError("network devices cannot be moved yet", pointer="/linux/netDevices")
+        context.add(Sync(SYNC_NETWORK), "/linux/netDevices")
     if config.get("hostname"):
         context.add(SetHostname(config["hostname"]), "/hostname")
     if config.get("domainname"):

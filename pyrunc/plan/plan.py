@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyrunc.plan.operations import namespace_names
+from pyrunc.spec.words import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ class Plan:
         lines = [f"cgroup: {line}" for line in self.cgroup.describe()]
         if self.oom_score_adj is not None:
             lines.append(f"host: oom_score_adj {self.oom_score_adj}  (/process/oomScoreAdj)")
+        for name, device in self.net_devices.items():
+            pointer = f"/linux/netDevices/{escape(name)}"
+            new_name = device.get("name") or name
+            lines.append(f"host: move network device {name}, as {new_name}  ({pointer})")
         lines.append(f"spawn: pyrunc-init in new namespaces: {namespace_names(self.spawn_flags)}")
         width = len(str(len(self.operations)))
         for index, operation in enumerate(self.operations):

@@ -19,7 +19,7 @@ _ACTED_UPON: tuple[str, ...] = ()
 # What is not built yet is not claimed.
 _CHECKPOINT = False
 _INTEL_RDT = {"enabled": False, "schemata": False, "monitoring": False}
-_NET_DEVICES = False
+_NET_DEVICES = True
 
 
 def features() -> dict[str, Any]:

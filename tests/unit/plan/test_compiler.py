@@ -10,6 +10,7 @@ from pyrunc.errors import ConfigError, HostError
 from pyrunc.plan.operations import (
     SYNC_HOOKS,
     SYNC_MAP_IDS,
+    SYNC_NETWORK,
     SYNC_START,
     SYNC_TIME,
     ChangeDirectory,
@@ -390,3 +391,17 @@ def test_an_id_mapped_mount_must_be_a_bind_mount(config: Config, compile_config:
     with pytest.raises(ConfigError) as error:
         compile_config(config)
     assert error.value.pointer == f"/mounts/{len(config['mounts']) - 1}"
+
+
+def test_network_devices_are_moved_once_the_namespace_is_there(
+    config: Config, compile_config: Compile
+) -> None:
+    config["linux"]["netDevices"] = {"eth0": {"name": "outer"}, "eth1": {}}
+    config["linux"]["sysctl"] = {"net.ipv4.conf.outer.forwarding": "1"}
+    plan = compile_config(config)
+    assert index(plan, LoopbackUp) < index(plan, Sync, kind=SYNC_NETWORK)
+    # what is set for a device needs the device
+    assert index(plan, Sync, kind=SYNC_NETWORK) < index(plan, WriteSysctl)
+    lines = plan.describe()
+    assert "host: move network device eth0, as outer  (/linux/netDevices/eth0)" in lines
+    assert "host: move network device eth1, as eth1  (/linux/netDevices/eth1)" in lines
