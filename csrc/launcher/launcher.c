@@ -16,6 +16,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -183,6 +184,15 @@ static void find_package(struct search_path *search)
 	die("the package is not installed beside this executable: looked for %s/lib/pyrunc and "
 	    "%s/lib/" PYRUNC_PYTHON_NAME "/{site,dist}-packages",
 	    prefix, prefix);
+}
+
+// Standard descriptors that the caller has closed would become those of the first files that are
+// opened, and what is printed would end up in them.
+static void fill_standard_descriptors(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) != fd)
+			_exit(1); // nothing can be said, and nothing done safely
 }
 
 static void ignore_signal(int signal)
@@ -387,6 +397,7 @@ int main(int argc, char **argv)
 	struct search_path search = {.count = 0};
 	struct python python;
 
+	fill_standard_descriptors();
 	for (size_t i = 0; stdlib_paths[i]; i++)
 		add_path(&search, stdlib_paths[i]);
 	find_package(&search);

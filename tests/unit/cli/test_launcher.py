@@ -166,6 +166,25 @@ def test_bytes_and_exit_codes(tree: Path) -> None:
     assert done.returncode == 37
 
 
+def test_closed_descriptors_are_not_taken_for_files(tree: Path) -> None:
+    install(tree / "lib/pyrunc")
+    program = """
+import posix
+
+def main(words):
+    links = [posix.readlink(f"/proc/self/fd/{fd}") for fd in range(3)]
+    fd = posix.open(words[0], posix.O_WRONLY | posix.O_CREAT)
+    posix.write(fd, repr((fd > 2, links)).encode())
+    print("lost", flush=True)
+    return 0
+"""
+    (tree / "lib/pyrunc/pyrunc/cli/main.py").write_text(program)
+    output = tree / "output"
+    line = f"exec {tree}/bin/pyrunc {output} <&- >&- 2>&-"
+    assert run(["/bin/sh", "-c", line]).returncode == 0
+    assert output.read_text() == repr((True, ["/dev/null"] * 3))
+
+
 def test_without_a_package_it_says_where_it_looked(tree: Path) -> None:
     done = run([tree / "bin" / "pyrunc"])
     assert done.returncode == 1
