@@ -24,7 +24,7 @@ struct blob {
 };
 
 struct texts {
-	char **items; /* NULL at the end, as execve wants it */
+	char **items; /* NULL at the end, as execve wants it, with room for one more before it */
 	uint32_t count;
 };
 
@@ -99,7 +99,7 @@ static inline bool read_texts(struct reader *in, struct texts *out)
 	/* each text takes five bytes at least: a larger count is a lie */
 	if (!read_u32(in, &count) || count > (size_t)(in->end - in->at) / 5)
 		return false;
-	out->items = arena_take(in->arena, (size_t)count + 1, sizeof *out->items);
+	out->items = arena_take(in->arena, (size_t)count + 2, sizeof *out->items);
 	if (!out->items)
 		return false;
 	for (uint32_t i = 0; i < count; i++) {

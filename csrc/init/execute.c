@@ -99,7 +99,7 @@ int op_run_hook(struct init *init, const struct run_hook *op)
 
 /* HOME of `uid` by the container's /etc/passwd, which may be anything: "/" where it does not say.
  */
-static const char *find_home(uint32_t uid, char home[PATH_MAX])
+static void find_home(uint32_t uid, char *home, size_t room)
 {
 	enum { SIZE = 1 << 20 };
 	struct stat info;
@@ -107,17 +107,17 @@ static const char *find_home(uint32_t uid, char home[PATH_MAX])
 
 	strcpy(home, "/");
 	if (fd < 0 || fstat(fd, &info) < 0 || !S_ISREG(info.st_mode) || info.st_size == 0)
-		return home;
+		return;
 	size_t size = info.st_size < SIZE ? (size_t)info.st_size : SIZE;
 	char *text =
 	    mmap(NULL, size + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (text == MAP_FAILED)
-		return home;
+		return;
 	ssize_t got = read(fd, text, size);
 
 	if (got <= 0)
-		return home;
+		return;
 	text[got] = '\0';
 	char *rest = text, *line;
 
@@ -134,11 +134,11 @@ static const char *find_home(uint32_t uid, char home[PATH_MAX])
 
 		if (end == fields[2] || *end || found != uid)
 			continue;
-		if (*fields[5] && strlen(fields[5]) < PATH_MAX)
+		if (*fields[5] && strlen(fields[5]) < room)
 			strcpy(home, fields[5]);
 		break;
 	}
-	return home;
+	munmap(text, size + 1);
 }
 
 static const char *lookup(const struct texts *env, const char *name)
@@ -152,74 +152,72 @@ static const char *lookup(const struct texts *env, const char *name)
 	return NULL;
 }
 
+int op_prepare_program(struct init *init, const struct prepare_program *op)
+{
+	sigset_t none;
+
+	if (sys_close_range(3 + op->keep_fds, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
+		return fail(init, "close_range", NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (op->find_home) {
+		strcpy(init->home, "HOME=");
+		find_home(op->uid, init->home + 5, sizeof init->home - 5);
+	}
+	return 0;
+}
+
+/* As a shell does: what may not be executed is passed over, and remembered in case nothing else is
+ * found. */
 static void execute_in_path(char *const argv[], char *const envp[], const char *search)
 {
 	char path[PATH_MAX];
 	size_t name_size = strlen(argv[0]) + 1;
 	int error = ENOENT;
 
-	for (const char *from = search;; from++) {
-		size_t size = strcspn(from, ":");
+	while (search) {
+		size_t size = strcspn(search, ":");
 
-		if (size + 1 + name_size < sizeof path) {
-			memcpy(path, from, size);
-			if (size == 0)
-				path[size++] = '.';
-			path[size] = '/';
-			memcpy(path + size + 1, argv[0], name_size);
-			struct stat info;
-
-			if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
-				errno = EACCES;
-			else
-				execve(path, argv, envp);
+		if (size + 2 + name_size < sizeof path) {
+			memcpy(path, size ? search : ".", size ? size : 1);
+			path[size ? size : 1] = '/';
+			memcpy(path + (size ? size : 1) + 1, argv[0], name_size);
+			execve(path, argv, envp);
 			if (errno == EACCES)
 				error = EACCES;
 			else if (errno != ENOENT && errno != ENOTDIR)
 				return;
-			from += size == 1 && *from == ':' ? 0 : strcspn(from, ":");
-		} else {
-			from += size;
 		}
-		if (!*from)
-			break;
+		search = search[size] ? search + size + 1 : NULL;
 	}
 	errno = error;
 }
 
+/* Nothing but execve is called here, unless it fails: a seccomp filter may be in force. */
 int op_execute(struct init *init, const struct execute *op)
 {
 	static const char default_path[] =
 	    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-	char home[PATH_MAX + 5] = "HOME=";
-	cleanup_free char **longer = NULL;
-	char **envp = op->env.items;
-	sigset_t none;
+	char **argv = op->args.items, **envp = op->env.items;
 
 	if (op->args.count == 0)
 		return fail_with(init, EINVAL, "execve", "no arguments");
-	if (op->set_home) {
+	if (*init->home) {
 		/* an empty HOME counts as none: it is replaced where it stands */
-		longer = calloc((size_t)op->env.count + 2, sizeof *longer);
-		if (!longer)
-			return fail(init, "calloc", NULL);
 		uint32_t at = 0;
 
-		memcpy(longer, envp, (size_t)op->env.count * sizeof *longer);
-		while (at < op->env.count && strcmp(longer[at], "HOME=") != 0)
+		while (at < op->env.count && strcmp(envp[at], "HOME=") != 0)
 			at++;
-		find_home(op->uid, home + 5);
-		longer[at] = home;
-		envp = longer;
+		envp[at] = init->home;
+		if (at == op->env.count)
+			envp[at + 1] = NULL;
 	}
-	/* every other descriptor closes when the program starts */
-	if (sys_close_range(3 + op->keep_fds, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
-		return fail(init, "close_range", NULL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (strchr(op->args.items[0], '/'))
-		execve(op->args.items[0], op->args.items, envp);
-	else
-		execute_in_path(op->args.items, envp, lookup(&op->env, "PATH") ?: default_path);
-	return fail(init, "execve", op->args.items[0]);
+	if (strchr(argv[0], '/')) {
+		execve(argv[0], argv, envp);
+	} else {
+		const char *search = lookup(&op->env, "PATH");
+
+		execute_in_path(argv, envp, search ? search : default_path);
+	}
+	return fail(init, "execve", argv[0]);
 }

@@ -6,6 +6,7 @@
 #include "../common/sys.h"
 #include "plan_format.h"
 
+#include <limits.h>
 #include <sys/types.h>
 
 #define SLOTS_MAX 1024
@@ -17,13 +18,11 @@ struct init {
 	int null;  /* /dev/null of the host, checked by its device number; -1 until it is needed */
 	int empty; /* a detached, empty, read-only tmpfs that masks directories; -1 until it is
 		      needed */
-	bool deferred;	/* the runtime has committed: errors go to the peer of `start` */
-	uint32_t index; /* of the present operation */
-	uint32_t slot_count;
+	uint32_t index;	      /* of the present operation */
 	int slots[SLOTS_MAX]; /* descriptors named by the plan */
 	const char *state;    /* the container's state for hooks, as the runtime sent it last */
 	size_t state_size;
-	uint64_t last_caps[3]; /* effective, permitted, inheritable, as set last */
+	char home[PATH_MAX]; /* "HOME=…", if it was looked up */
 	struct message failure;
 };
 

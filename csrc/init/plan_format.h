@@ -237,12 +237,14 @@ struct run_hook {
 	struct texts env;
 	uint32_t timeout;
 };
+struct prepare_program {
+	uint32_t keep_fds;
+	uint32_t find_home;
+	uint32_t uid;
+};
 struct execute {
 	struct texts args;
 	struct texts env;
-	uint32_t uid;
-	uint32_t set_home;
-	uint32_t keep_fds;
 };
 
 struct init;
@@ -296,6 +298,7 @@ int op_load_seccomp(struct init *init, const struct load_seccomp *op);
 int op_change_directory(struct init *init, const struct change_directory *op);
 int op_wait_for_start(struct init *init, const struct wait_for_start *op);
 int op_run_hook(struct init *init, const struct run_hook *op);
+int op_prepare_program(struct init *init, const struct prepare_program *op);
 int op_execute(struct init *init, const struct execute *op);
 
 /* Decode the operation `opcode` from `in` and execute it. False in *known: no such operation,
@@ -713,12 +716,18 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 		break;
 	}
 	case 49: {
+		struct prepare_program op = {0};
+		if (read_u32(in, &op.keep_fds) &&
+		    read_u32(in, &op.find_home) &&
+		    read_u32(in, &op.uid) &&
+		    read_end(in))
+			return op_prepare_program(init, &op);
+		break;
+	}
+	case 50: {
 		struct execute op = {0};
 		if (read_texts(in, &op.args) &&
 		    read_texts(in, &op.env) &&
-		    read_u32(in, &op.uid) &&
-		    read_u32(in, &op.set_home) &&
-		    read_u32(in, &op.keep_fds) &&
 		    read_end(in))
 			return op_execute(init, &op);
 		break;

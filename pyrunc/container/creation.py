@@ -251,7 +251,8 @@ class _Creation:
         self.hooks_began = True
         hooks = self.bundle.config.get("hooks") or {}
         self.state["pid"] = self.session.pid
-        document = state_document(self.state, "creating")
+        # Hooks come after step 2 of the lifecycle, behind which the specification has "created".
+        document = state_document(self.state, "created")
         state = dumps(document).encode()
         run_hooks(hooks, "prestart", state)
         run_hooks(hooks, "createRuntime", state)

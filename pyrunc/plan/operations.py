@@ -736,14 +736,25 @@ class RunHook(Operation):
         return f"hook {' '.join(self.args) or self.path}"
 
 
+class PrepareProgram(Operation):
+    """All that a filter might forbid: have every descriptor but stdio and `keep_fds` more close on execution, unblock
+    signals, and with `find_home` look HOME up for `uid` in /etc/passwd."""
+
+    keep_fds: u32
+    find_home: u32
+    uid: u32
+
+    def describe(self) -> str:
+        keep = f" but {self.keep_fds} more" if self.keep_fds else ""
+        home = f", find HOME of {self.uid}" if self.find_home else ""
+        return f"close all descriptors but stdio{keep}{home}"
+
+
 class Execute(Operation):
-    """execve(2) of args[0], searched in the PATH of `env`. `set_home`: add HOME from /etc/passwd of `uid`."""
+    """execve(2) of args[0], searched in the PATH of `env`. HOME, if it was looked up, is added to `env`."""
 
     args: Texts
     env: Texts
-    uid: u32
-    set_home: u32
-    keep_fds: u32
 
     def describe(self) -> str:
         return "exec " + " ".join(self.args)

@@ -10,6 +10,7 @@ from pyrunc.plan.operations import (
     Execute,
     LoadSeccomp,
     OwnStdio,
+    PrepareProgram,
     SetAffinity,
     SetCapabilities,
     SetIoPriority,
@@ -249,11 +250,15 @@ def compile_identity(
         context.add(final)
     if wait is not None:
         wait()
+    env = _program_env(context, process)
+    find_home = not any(item.startswith("HOME=") and item != "HOME=" for item in env)
+    keep = context.options.preserve_fds + context.options.listen_fds
+    context.add(PrepareProgram(keep, int(find_home), uid))
     if filter_ is not None:
         context.add(filter_, "/linux/seccomp")
     if late:
         context.add(final)
-    _execute(context, process, pointer, uid)
+    context.add(Execute(list(process["args"]), env), pointer + "/args")
 
 
 def _filter(context: Context, seccomp: dict[str, Any] | None) -> LoadSeccomp | None:
@@ -265,13 +270,11 @@ def _filter(context: Context, seccomp: dict[str, Any] | None) -> LoadSeccomp | N
     return LoadSeccomp(compiled.program, compiled.flags, int(compiled.listener))
 
 
-def _execute(context: Context, process: dict[str, Any], pointer: str, uid: int) -> None:
+def _program_env(context: Context, process: dict[str, Any]) -> list[str]:
     env = list(process.get("env") or ())
     options = context.options
     if options.listen_fds:
         env += [f"LISTEN_FDS={options.listen_fds}", "LISTEN_PID=1"]
         if options.listen_names:
             env.append(f"LISTEN_FDNAMES={options.listen_names}")
-    home = any(item.startswith("HOME=") and item != "HOME=" for item in env)
-    keep = options.preserve_fds + options.listen_fds
-    context.add(Execute(list(process["args"]), env, uid, int(not home), keep), pointer + "/args")
+    return env

@@ -28,6 +28,7 @@ from pyrunc.plan.operations import (
     MoveRoot,
     OpenRootfs,
     PivotRoot,
+    PrepareProgram,
     RunHook,
     SetCapabilities,
     SetDumpable,
@@ -221,7 +222,8 @@ def test_identity_in_the_order_that_privileges_need(
         index(plan, SetUser, uid=5, gid=6, groups=[7], set_groups=1),
         index(plan, SetCapabilities),
         index(plan, WaitForStart),
-        index(plan, Execute, args=["true"], uid=5, set_home=1),
+        index(plan, PrepareProgram, uid=5, find_home=1, keep_fds=0),
+        index(plan, Execute, args=["true"]),
     ]
     assert order == sorted(order)
     assert find(plan, SetUmask)[-1].mask == 0o27
@@ -237,7 +239,12 @@ def test_a_filter_without_no_new_privileges_is_loaded_with_cap_sys_admin_kept(
     assert first.effective == last.effective | CAP_SYS_ADMIN
     assert not last.effective & CAP_SYS_ADMIN
     # only capset and execve are left to a process that the filter binds
-    assert [type(o) for o in plan.operations[-3:]] == [LoadSeccomp, SetCapabilities, Execute]
+    assert [type(o) for o in plan.operations[-4:]] == [
+        PrepareProgram,
+        LoadSeccomp,
+        SetCapabilities,
+        Execute,
+    ]
 
 
 def test_a_filter_with_no_new_privileges_is_the_last_thing(
@@ -245,7 +252,12 @@ def test_a_filter_with_no_new_privileges_is_the_last_thing(
 ) -> None:
     config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW"}
     plan = compile_config(config)
-    assert [type(o) for o in plan.operations[-3:]] == [WaitForStart, LoadSeccomp, Execute]
+    assert [type(o) for o in plan.operations[-4:]] == [
+        WaitForStart,
+        PrepareProgram,
+        LoadSeccomp,
+        Execute,
+    ]
 
 
 def test_capabilities_that_cannot_be_granted_are_left_out(
@@ -344,9 +356,8 @@ def test_session_keyring(config: Config, compile_config: Compile) -> None:
 def test_socket_activation(config: Config, compile_config: Compile) -> None:
     options = {"listen_fds": 2, "listen_names": "a:b", "preserve_fds": 1}
     plan = compile_config(config, options=options)
-    program = find(plan, Execute)[0]
-    assert program.keep_fds == plan.preserve_fds == 3
-    assert program.env[-3:] == ["LISTEN_FDS=2", "LISTEN_PID=1", "LISTEN_FDNAMES=a:b"]
+    assert find(plan, PrepareProgram)[0].keep_fds == plan.preserve_fds == 3
+    assert find(plan, Execute)[0].env[-3:] == ["LISTEN_FDS=2", "LISTEN_PID=1", "LISTEN_FDNAMES=a:b"]
 
 
 def test_home_is_looked_up_only_where_it_is_not_given(
@@ -354,7 +365,7 @@ def test_home_is_looked_up_only_where_it_is_not_given(
 ) -> None:
     for env, expected in (([], 1), (["HOME="], 1), (["HOME=/x"], 0)):
         config["process"]["env"] = env
-        assert find(compile_config(config), Execute)[0].set_home == expected
+        assert find(compile_config(config), PrepareProgram)[0].find_home == expected
 
 
 def test_kernel_floor(config: Config, compile_config: Compile) -> None:

@@ -146,7 +146,7 @@ MALFORMED = {
     "text longer than its record": encoded(SetHostname("abc")).replace(
         b"\x03\0\0\0abc", b"\xff\0\0\0abc"
     ),
-    "list longer than its record": encoded(Execute(["a"], [], 0, 0, 0)).replace(
+    "list longer than its record": encoded(Execute(["a"], [])).replace(
         b"\x01\0\0\0\x01\0\0\0a", b"\xff\xff\xff\xff\x01\0\0\0a"
     ),
     "fields beyond the last": encoded(SetHostname("abc"))
@@ -173,7 +173,7 @@ def test_errors_name_operation_call_and_errno() -> None:
 
 def test_random_damage_is_survived() -> None:
     """Whatever is flipped, the init answers with an error or ends: it neither hangs nor is killed by a signal."""
-    plan = encoded(HARMLESS, Execute(["/none"], ["A=b"], 0, 1, 0))
+    plan = encoded(HARMLESS, Execute(["/none"], ["A=b"]))
     random_ = random.Random(1)
     for _ in range(200):
         damaged = bytearray(plan)
