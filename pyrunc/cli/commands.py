@@ -69,7 +69,7 @@ GLOBAL_FLAGS = (
         metavar="FORMAT",
         default="text",
     ),
-    Flag("debug", "log what is done, too"),
+    Flag("debug", "log what is done, too: the plan of each container and process"),
     Flag(
         "systemd-cgroup",
         "let systemd make the cgroup; cgroupsPath then has the form slice:prefix:name",

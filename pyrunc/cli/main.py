@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pyrunc import log
+from pyrunc import __version__, log
 from pyrunc.cli.commands import COMMANDS, GLOBAL_FLAGS, HELP, VERSION, load
 from pyrunc.cli.parser import UNKNOWN_COMMAND_CODE, UnknownFlagError, parse
 from pyrunc.cli.settings import Settings
@@ -60,6 +60,7 @@ def _main(words: list[str]) -> int:
         _check_count(command, len(arguments.positional))
     except UsageError as error:
         return _usage_error(error, command)
+    log.debug(f"pyrunc {__version__}: {command.name}")
     try:
         return module.run(settings, arguments)
     except PyruncError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _socket
 import os
 
+from pyrunc import log
 from pyrunc.cgroups import Cgroup
 from pyrunc.container import channel
 from pyrunc.errors import OperationError, PyruncError
@@ -70,6 +71,9 @@ class Session:
         Raises:
             PyruncError: it could not be started.
         """
+        if log.debugging():
+            for line in self.plan.describe():
+                log.debug(line)
         ours, theirs = channel.pair()
         self._socket = ours
         plan_fd = null = cgroup_fd = -1

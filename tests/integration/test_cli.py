@@ -287,6 +287,22 @@ def test_plan_changes_nothing(
     assert not runtime.root.exists()
 
 
+def test_debug_logs_the_plan(
+    runtime: Runtime, make_bundle: MakeBundle, container_id: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "log"
+    flags = ("--debug", "--log", str(path), "--log-format", "json")
+    bundle = sleeper(make_bundle)
+    runtime.used.add(container_id)
+    runtime.create(container_id, bundle)
+    assert not path.exists()
+    runtime(*flags, "start", container_id)
+    runtime(*flags, "exec", container_id, "sleep", "0")
+    messages = [json.loads(line)["msg"] for line in path.read_text().splitlines()]
+    assert any(message.startswith("pyrunc ") and "exec" in message for message in messages)
+    assert any("sleep" in message and "/args" in message for message in messages)
+
+
 def test_log_of_a_failure_is_what_engines_read(
     runtime: Runtime, make_bundle: MakeBundle, container_id: str, tmp_path: Path
 ) -> None:
