@@ -23,6 +23,8 @@ class OomEvents:
     def read(self) -> int | None:
         """How often it has happened since the last call; may wait if `fileno` is not readable.
 
+        0 is for something else that happened to the cgroup's memory.
+
         None: the cgroup is gone or, with v2, has no process any more.
         """
         raise NotImplementedError

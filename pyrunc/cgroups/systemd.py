@@ -122,7 +122,7 @@ class SystemdV2Cgroup(_Scope, V2Cgroup):
                 self._relocate(path, line[3:])
         path = self.plan.paths[""]
         try:
-            hand_down(os.path.dirname(path), [], tolerant=True)
+            hand_down(os.path.dirname(path), [], self._needed(path), tolerant=True)
             if self.plan.owner is not None:
                 delegate(path, self.plan.owner)
         except OSError as error:

@@ -59,6 +59,8 @@ def pids(path: str, *, recursive: bool) -> list[int]:
     if recursive:
         for child in children(path):
             found += pids(child, recursive=True)
+        # A process with threads in several cgroups of v2 is found in each.
+        found = list(dict.fromkeys(found))
     return found
 
 

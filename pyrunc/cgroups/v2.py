@@ -12,13 +12,14 @@ from pyrunc.errors import CgroupError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import Any
 
     from pyrunc.cgroups.oom import OomEvents
     from pyrunc.host.facts import HostFacts
 
 # Controllers that can limit threads; the others need a cgroup of type "domain".
-_THREADED = ("cpu", "cpuset", "perf_event", "pids")
+THREADED = ("cpu", "cpuset", "perf_event", "pids")
 
 
 class V2Cgroup(Cgroup):
@@ -29,7 +30,7 @@ class V2Cgroup(Cgroup):
         return self.plan.paths.get("", "")
 
     def _make(self, path: str, made: list[str]) -> None:
-        hand_down(os.path.dirname(path), made, tolerant=self.plan.tolerant)
+        hand_down(os.path.dirname(path), made, self._needed(path), tolerant=self.plan.tolerant)
         super()._make(path, made)
         if path in self.plan.paths.values() and path not in made and self.frozen:
             raise refuse(f"cgroup {path} is frozen", "/linux/cgroupsPath")
@@ -45,16 +46,24 @@ class V2Cgroup(Cgroup):
         """Make do with a place below a threaded cgroup, if the limits asked for allow it."""
         from pyrunc.cgroups.explain import TYPES
 
-        for write in self.plan.writes:
-            controller = write.path[len(path) + 1 :].split(".", 1)[0]
-            if controller not in _THREADED:
+        for controller, pointer in self._needed(path).items():
+            if controller not in THREADED:
                 raise refuse(
                     f"cgroup {path} cannot have controller {controller}, "
                     f"because its type is {kind!r}: {TYPES.get(kind, '')}",
-                    write.pointer,
+                    pointer,
                 )
         if kind == "domain invalid":
             write_text(f"{path}/cgroup.type", "threaded")
+
+    def _needed(self, path: str) -> dict[str, str | None]:
+        """The controllers that limits are asked for, and by which pointer."""
+        start = len(path) + 1
+        return {
+            controller: write.pointer
+            for write in reversed(self.plan.writes)
+            if (controller := write.path[start:].split(".", 1)[0]) != "cgroup"
+        }
 
     def _why_not_join(self, path: str, error: OSError) -> str:
         from pyrunc.cgroups.explain import refused_process
@@ -149,17 +158,25 @@ class V2Cgroup(Cgroup):
         return V2OomEvents(self.directory)
 
 
-def hand_down(path: str, made: list[str], *, tolerant: bool) -> None:
+def hand_down(path: str, made: list[str], needed: Collection[str], *, tolerant: bool) -> None:
     """Make a directory and those above it, and have each hand all its controllers down.
 
     What a cgroup cannot hand down, because it is not ours or has processes, is missed only if
-    it is asked for; then the write of the value fails, and says why. Raises CgroupError.
+    it is asked for; then the write of the value fails, and says why.
+
+    Args:
+        path: the directory.
+        made: each one made is appended to it.
+        needed: controllers that are asked for.
+        tolerant: what cannot be made is missed only later.
+
+    Raises CgroupError.
     """
     above = os.path.dirname(path)
     if not os.path.exists(f"{path}/cgroup.procs"):
         if above == path:
             return
-        hand_down(above, made, tolerant=tolerant)
+        hand_down(above, made, needed, tolerant=tolerant)
         try:
             tree.make(path, made)
         except OSError as error:
@@ -167,21 +184,30 @@ def hand_down(path: str, made: list[str], *, tolerant: bool) -> None:
                 return
             raise failure(f"make {path}", error, "/linux/cgroupsPath") from error
     elif os.path.exists(f"{above}/cgroup.procs"):
-        hand_down(above, made, tolerant=tolerant)
+        hand_down(above, made, needed, tolerant=tolerant)
     available = read_or_empty(f"{path}/cgroup.controllers").split()
     enabled = read_or_empty(f"{path}/cgroup.subtree_control").split()
     missing = [f"+{controller}" for controller in available if controller not in enabled]
     if missing:
-        _enable(f"{path}/cgroup.subtree_control", missing)
+        _enable(f"{path}/cgroup.subtree_control", missing, needed)
 
 
-def _enable(file: str, controllers: list[str]) -> None:
+def _enable(file: str, controllers: list[str], needed: Collection[str]) -> None:
     try:
         write_text(file, " ".join(controllers))
-    except OSError:
-        if len(controllers) > 1:  # one that cannot be holds up all
-            for controller in controllers:
-                _enable(file, [controller])
+        return
+    except OSError as error:
+        if error.errno == 16:  # EBUSY: it has processes
+            # Controllers for threads it can hand down all the same, but then what is below can have
+            # no others. So only if these are all that is wanted.
+            controllers = [f"+{name}" for name in needed if f"+{name}" in controllers]
+            if not set(needed).issubset(THREADED):
+                return
+    for controller in controllers:  # one that cannot be holds up all
+        try:
+            write_text(file, controller)
+        except OSError:
+            continue
 
 
 def delegate(path: str, uid: int) -> None:

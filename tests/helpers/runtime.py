@@ -118,3 +118,10 @@ class Runtime:
         for container in dict.fromkeys(left):
             self("delete", "--force", container, check=False)
         self.used.clear()
+
+
+class SystemdRuntime(Runtime):
+    """A runtime that has systemd make its cgroups."""
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        return super().command("--systemd-cgroup", *arguments)

@@ -20,7 +20,9 @@ import pytest
 
 pytest.importorskip("jeepney")
 
+from helpers.bundle import Bundle
 from helpers.fake_systemd import FakeSystemd
+from helpers.runtime import Runtime, SystemdRuntime
 
 from pyrunc.cgroups import Cgroup, compile_cgroup
 from pyrunc.cgroups import bus as bus_module
@@ -372,3 +374,51 @@ def test_process_that_may_not_be_moved_is_moved_by_systemd(
     pid = sleeper()
     cgroup.join(pid)
     assert systemd.calls[-1] == ("AttachProcessesToUnit", ("test-box.scope", "", [pid]))
+
+
+@pytest.fixture
+def systemd_runtime(runtime_binary: Path, workspace: Path, container_id: str) -> Iterator[Runtime]:
+    runtime = SystemdRuntime(runtime_binary, workspace / f"state-{container_id}")
+    yield runtime
+    runtime.clean()
+    shutil.rmtree(runtime.root, ignore_errors=True)
+
+
+@pytest.fixture
+def v1_root() -> Iterator[str]:
+    """Where systemd has its hierarchy on v1; the slice of the test is taken away everywhere."""
+    if HOST.cgroup_mode not in ("v1", "hybrid") or "name=systemd" not in HOST.cgroup_mounts:
+        pytest.skip("needs cgroup v1")
+    if os.path.isdir("/run/systemd/system"):
+        pytest.skip("systemd runs here")
+    yield HOST.cgroup_mounts["name=systemd"]
+    for mount in HOST.cgroup_mounts.values():
+        cgroup_tree.remove(f"{mount}/pyrunctest.slice", time.monotonic() + 5)
+
+
+@pytest.mark.root
+def test_container_on_v1(
+    systemd_runtime: Runtime, bundle: Bundle, container_id: str, bus: str, v1_root: str
+) -> None:
+    runtime = systemd_runtime
+    fake = FakeSystemd(v1_root)
+    fake.on_bus(bus)
+    bundle.config["linux"]["cgroupsPath"] = f"pyrunctest.slice:x:{container_id}"
+    bundle.config["linux"]["resources"] = {"pids": {"limit": 20}, "cpu": {"cpus": "0"}}
+    bundle.args("sleep", "60")
+    runtime.detached("run", container_id, bundle.path, "--detach")
+    scope = f"x-{container_id}.scope"
+    assert fake.units[scope]["TasksMax"] == 20
+    listed = runtime("exec", container_id, "cat", "/proc/self/cgroup").stdout
+    for line in listed.splitlines():
+        _, names, path = line.split(":", 2)
+        if names.split(",")[0] in HOST.cgroup_mounts:
+            assert path == f"/pyrunctest.slice/{scope}"
+    runtime("update", "--pids-limit", "30", container_id)
+    assert fake.units[scope]["TasksMax"] == 30
+    limit = Path(HOST.cgroup_mounts["pids"], "pyrunctest.slice", scope, "pids.max")
+    assert limit.read_text() == "30\n"
+    runtime("delete", "--force", container_id)
+    assert fake.units == {}
+    assert not limit.parent.exists()
+    fake.close()
