@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyrunc.cli import flags
 from pyrunc.cli.parser import MANY, NUMBERS, TEXT, TEXTS, Command, Flag
+from pyrunc.cli.settings import absolute
 from pyrunc.errors import UsageError
 
 TYPE_CHECKING = False
@@ -87,9 +88,9 @@ def run(settings: Settings, arguments: Arguments) -> int:
     from pyrunc.container.execute import ExecOptions
 
     options = ExecOptions(
-        pid_file=flags.absolute(arguments.text("pid-file")),
-        console_socket=flags.absolute(arguments.text("console-socket")),
-        pidfd_socket=flags.absolute(arguments.text("pidfd-socket")),
+        pid_file=absolute(arguments.text("pid-file")),
+        console_socket=absolute(arguments.text("console-socket")),
+        pidfd_socket=absolute(arguments.text("pidfd-socket")),
         preserve_fds=flags.preserved_fds(arguments),
         detach=arguments.switch("detach"),
         ignore_paused=arguments.switch("ignore-paused"),
@@ -101,7 +102,7 @@ def run(settings: Settings, arguments: Arguments) -> int:
     if path:
         from pyrunc.spec.loader import load_process
 
-        process = load_process(flags.absolute(path))
+        process = load_process(absolute(path))
     else:
         if not command:
             raise UsageError("exec: <command> is missing: name a command, or a file by --process")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from pyrunc.cli.parser import NUMBER, TEXT, Flag
+from pyrunc.cli.settings import absolute
 from pyrunc.errors import UsageError
 
 TYPE_CHECKING = False
@@ -54,11 +53,6 @@ CREATE_FLAGS = (
 )
 
 
-def absolute(path: str) -> str:
-    """Absolute form of a path; "" stays "", which stands for none."""
-    return os.path.abspath(path) if path else ""
-
-
 def preserved_fds(arguments: Arguments) -> int:
     count = arguments.number("preserve-fds")
     if count < 0:
@@ -76,7 +70,7 @@ def bundle_at(path: str, arguments: Arguments) -> Bundle:
     from pyrunc.spec.loader import load_bundle
 
     config = absolute(arguments.text("config")) or None
-    return load_bundle(os.path.abspath(path or "."), config)
+    return load_bundle(absolute(path or "."), config)
 
 
 def create_options(settings: Settings, arguments: Arguments) -> CreateOptions:

@@ -15,6 +15,20 @@ CGROUP_MANAGERS = ("cgroupfs", "systemd", "disabled")
 ROOTLESS = ("auto", "true", "false")
 
 
+def absolute(path: str) -> str:
+    """Absolute form of a path; "" stays "", which stands for none.
+
+    Raises:
+        UsageError: it is relative, and the current directory has been deleted.
+    """
+    try:
+        return os.path.abspath(path) if path else ""
+    except FileNotFoundError:
+        raise UsageError(
+            f'"{path}": the current directory does not exist any more; give absolute paths'
+        ) from None
+
+
 class Settings:
     """Global settings of one call.
 
@@ -46,7 +60,7 @@ class Settings:
     def root(self) -> str:
         """Absolute path of the directory that holds the state of all containers."""
         if self._root:
-            return os.path.abspath(self._root)
+            return absolute(self._root)
         from pyrunc.container.store import default_root
 
         return default_root()

@@ -6,6 +6,7 @@ import os
 
 from pyrunc.cli.flags import BUNDLE
 from pyrunc.cli.parser import Command, Flag
+from pyrunc.cli.settings import absolute
 from pyrunc.errors import BundleError
 
 TYPE_CHECKING = False
@@ -36,7 +37,7 @@ def run(settings: Settings, arguments: Arguments) -> int:
     from pyrunc.spec.json import dumps
     from pyrunc.spec.template import default_config
 
-    path = os.path.join(os.path.abspath(arguments.text("bundle") or "."), "config.json")
+    path = os.path.join(absolute(arguments.text("bundle") or "."), "config.json")
     data = dumps(default_config(arguments.switch("rootless")), 2) + "\n"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:

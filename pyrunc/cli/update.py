@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from pyrunc.cli.parser import TEXT, Command, Flag
+from pyrunc.cli.settings import absolute
 from pyrunc.errors import ConfigError, HostError, StateError, UsageError, Violation
 from pyrunc.spec.version import OCI_VERSION
 
@@ -165,7 +165,7 @@ def read_resources(path: str) -> dict[str, Any]:
         path = "standard input"
         data = sys.stdin.buffer.read()
     else:
-        path = os.path.abspath(path)
+        path = absolute(path)
         data = read_file(path)
     resources: Any = loads(data, path, nulls=False)
     config = {

@@ -6,6 +6,7 @@ import os
 import sys
 
 from pyrunc.cli.parser import Command
+from pyrunc.cli.settings import absolute
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def run(settings: Settings, arguments: Arguments) -> int:
     from pyrunc.spec.loader import read_file
     from pyrunc.spec.validate import violations
 
-    path = os.path.abspath(arguments.positional[0])
+    path = absolute(arguments.positional[0])
     if os.path.isdir(path):
         path = os.path.join(path, "config.json")
     found = violations(loads(read_file(path), path))

@@ -99,6 +99,14 @@ def test_wrong_container_id(command: str, name: str, tmp_path: Path) -> None:
     assert call(RUNC, [command, name], tmp_path).returncode == 1
 
 
+def test_a_current_directory_that_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    line = f"cd {tmp_path}/gone && rmdir ../gone && exec {PYRUNC} create x"
+    done = call("/bin/sh", ["-c", line], tmp_path)
+    assert done.returncode == 1
+    assert "the current directory does not exist any more" in done.stderr
+
+
 def test_arguments_that_are_not_utf8(tmp_path: Path) -> None:
     line = [os.fsencode(PYRUNC), b"state", b"\xff\xfe"]
     done = subprocess.run(line, capture_output=True, check=False, timeout=60)
