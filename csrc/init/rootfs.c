@@ -78,6 +78,12 @@ int op_make_symlink(struct init *init, const struct make_symlink *op)
 	return fail(init, "symlinkat", op->destination);
 }
 
+static bool is_node(const struct stat *info, mode_t mode, dev_t device)
+{
+	return (info->st_mode & S_IFMT) == (mode & S_IFMT) &&
+	       (S_ISFIFO(mode) || info->st_rdev == device);
+}
+
 int op_make_node(struct init *init, const struct make_node *op)
 {
 	char name[256];
@@ -92,8 +98,7 @@ int op_make_node(struct init *init, const struct make_node *op)
 			return fail(init, "mknodat", op->destination);
 		if (fstatat(parent, name, &info, AT_SYMLINK_NOFOLLOW) < 0)
 			return fail(init, "fstatat", op->destination);
-		if ((info.st_mode & S_IFMT) != (op->mode & S_IFMT) ||
-		    (!S_ISFIFO(info.st_mode) && info.st_rdev != device))
+		if (!is_node(&info, op->mode, device))
 			return fail_with(init, EEXIST, "mknodat", op->destination);
 		return 0;
 	}
@@ -104,7 +109,7 @@ int op_make_node(struct init *init, const struct make_node *op)
 
 	if (node < 0 || fstat(node, &info) < 0)
 		return fail(init, "openat", op->destination);
-	if ((info.st_mode & S_IFMT) != (op->mode & S_IFMT) || info.st_rdev != device)
+	if (!is_node(&info, op->mode, device))
 		return fail_with(init, EEXIST, "mknodat", op->destination);
 	if ((info.st_uid != op->uid || info.st_gid != op->gid) &&
 	    fchownat(node, "", op->uid, op->gid, AT_EMPTY_PATH) < 0)
@@ -125,8 +130,7 @@ int op_bind_device(struct init *init, const struct bind_device *op)
 		return fail(init, "open_tree", op->source);
 	if (fstat(mount, &info) < 0)
 		return fail(init, "fstat", op->source);
-	if ((info.st_mode & S_IFMT) != (op->mode & S_IFMT) ||
-	    (!S_ISFIFO(info.st_mode) && info.st_rdev != makedev(op->major, op->minor)))
+	if (!is_node(&info, op->mode, makedev(op->major, op->minor)))
 		return fail_with(init, ENODEV, "fstat", op->source);
 	cleanup_fd int target = make_file(init, op->destination);
 

@@ -309,6 +309,25 @@ def test_a_missing_state_can_be_deleted_by_force(
     assert runtime.status(container_id) == "none"
 
 
+def test_devices_that_are_there_already(
+    runtime: Runtime, bundle: Bundle, container_id: str, no_leaks: Leaks
+) -> None:
+    """A rootfs without a /dev mount, used for the second time; a fifo has no number, whatever is configured."""
+    bundle.config["mounts"] = [m for m in bundle.config["mounts"] if m["destination"] == "/proc"]
+    bundle.config["linux"]["devices"] = [
+        {"path": "/dev/fifo", "type": "p", "major": 5, "minor": 6, "fileMode": 0o600},
+        {"path": "/dev/tape", "type": "c", "major": 9, "minor": 1, "fileMode": 0o640},
+    ]
+    bundle.sh("stat -c '%n %f %t:%T' /dev/fifo /dev/tape")
+    for _ in range(2):
+        done = runtime.run(container_id, bundle.path)
+        assert done.stdout.splitlines() == ["/dev/fifo 1180 0:0", "/dev/tape 21a0 9:1"]
+    (bundle.rootfs / "dev/tape").unlink()
+    (bundle.rootfs / "dev/tape").write_text("no device")
+    done = runtime.run(container_id, bundle.path, check=False)
+    assert "linux.devices[1]: mknodat /dev/tape: File exists" in done.stderr
+
+
 def test_a_long_root(runtime: Runtime, bundle: Bundle, container_id: str, tmp_path: Path) -> None:
     """Longer than the path of a socket may be."""
     runtime.root = tmp_path / ("long-" * 30)
