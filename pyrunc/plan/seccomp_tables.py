@@ -15,8 +15,8 @@ ACTIONS = {
     "SCMP_ACT_NOTIFY": 0x7FC00000,
 }
 
-# The actions that take a number, and the greatest one: libseccomp wants an errno to be less than the
-# kernel's MAX_ERRNO, and a tracer reads 16 bits (ptrace(2), PTRACE_GETEVENTMSG).
+# The actions that take a number, and the greatest one: libseccomp wants an errno to be less than
+# the kernel's MAX_ERRNO, and a tracer reads 16 bits (ptrace(2), PTRACE_GETEVENTMSG).
 NUMBERED_ACTIONS = {"SCMP_ACT_ERRNO": 4094, "SCMP_ACT_TRACE": 0xFFFF}
 
 # seccomp.h: enum scmp_compare.
