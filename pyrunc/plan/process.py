@@ -271,7 +271,8 @@ def _filter(context: Context, seccomp: dict[str, Any] | None) -> LoadSeccomp | N
 
 
 def _program_env(context: Context, process: dict[str, Any]) -> list[str]:
-    env = list(process.get("env") or ())
+    # Of several values of one variable the last one counts, as with putenv(3).
+    env = list({item.partition("=")[0]: item for item in process.get("env") or ()}.values())
     options = context.options
     if options.listen_fds:
         env += [f"LISTEN_FDS={options.listen_fds}", "LISTEN_PID=1"]

@@ -360,6 +360,13 @@ def test_socket_activation(config: Config, compile_config: Compile) -> None:
     assert find(plan, Execute)[0].env[-3:] == ["LISTEN_FDS=2", "LISTEN_PID=1", "LISTEN_FDNAMES=a:b"]
 
 
+def test_of_several_values_of_a_variable_the_last_counts(
+    config: Config, compile_config: Compile
+) -> None:
+    config["process"]["env"] = ["A=1", "B=2", "A=3=4", "bare"]
+    assert find(compile_config(config), Execute)[0].env == ["A=3=4", "B=2", "bare"]
+
+
 def test_home_is_looked_up_only_where_it_is_not_given(
     config: Config, compile_config: Compile
 ) -> None:
