@@ -181,6 +181,10 @@ def _filesystem(
         # later mounts and devices still go into it
         attrs &= ~MOUNT_ATTR_RDONLY
         context.later(ChangeMount(destination, [], MOUNT_ATTR_RDONLY, 0, 0, 0, 0))
+    elif attrs & MOUNT_ATTR_RDONLY and not options.flags & ~MS_SILENT:
+        # mount(2) makes the filesystem read-only by the same flag as the mount, and that of a
+        # write-protected device cannot be opened otherwise; fsconfig(2) wants to be told
+        data = ["ro", *data]
     label = context.mount_label
     if label and kind in ("tmpfs", "mqueue", "devpts", "shm", "ramfs"):
         data = [*data, f"context={label}"]
