@@ -13,6 +13,7 @@ from pyrunc.plan.operations import (
     ChangeMount,
     ChangeRoot,
     EnterRootfs,
+    MakeDirectory,
     MakeNode,
     MakeSymlink,
     MaskPath,
@@ -60,7 +61,7 @@ _PROPAGATION = {
     "rslave": (MS_SLAVE | MS_REC, MS_SLAVE | MS_REC),
     "private": (MS_PRIVATE | MS_REC, MS_PRIVATE),
     "rprivate": (MS_PRIVATE | MS_REC, MS_PRIVATE | MS_REC),
-    "shared": (MS_SHARED | MS_REC, MS_SHARED),
+    "shared": (MS_SHARED, MS_SHARED),
     "rshared": (MS_SHARED | MS_REC, MS_SHARED | MS_REC),
     "unbindable": (MS_PRIVATE | MS_REC, MS_UNBINDABLE),
     "runbindable": (MS_PRIVATE | MS_REC, MS_UNBINDABLE | MS_REC),
@@ -76,7 +77,11 @@ def compile_rootfs(context: Context) -> None:
             f"SELinux label {context.mount_label}: SELinux is not enabled on this host",
             pointer="/linux/mountLabel",
         )
-    before, after = _PROPAGATION[linux.get("rootfsPropagation") or ""]
+    before, _ = _PROPAGATION[linux.get("rootfsPropagation") or ""]
+    if context.in_user_namespace and before & MS_SHARED:
+        # Its mounts are slaves of the host's whatever is asked for, and pivot_root(2) refuses a
+        # shared parent of the rootfs, which cannot be made private where the way to it is closed.
+        before = MS_SLAVE | MS_REC
     if own_mounts:
         context.add(SetPropagation("/", before), "/linux/rootfsPropagation")
     rootfs = context.bundle.rootfs
@@ -91,6 +96,10 @@ def compile_rootfs(context: Context) -> None:
     if context.process.get("terminal"):
         _compile_console(context)
     _compile_hooks(context)
+    cwd = context.process.get("cwd") or "/"
+    if cwd != "/":
+        # while nothing is read-only yet, and with no umask
+        context.add(MakeDirectory(cwd, 0o755), "/process/cwd")
     context.flush_later()
     if not own_mounts:
         context.add(ChangeRoot())
@@ -98,8 +107,6 @@ def compile_rootfs(context: Context) -> None:
         context.add(MoveRoot())
     else:
         context.add(PivotRoot())
-    if after:
-        context.add(ChangeMount("/", [], 0, 0, 0, 0, after), "/linux/rootfsPropagation")
 
 
 def compile_hiding(context: Context) -> None:
@@ -109,6 +116,11 @@ def compile_hiding(context: Context) -> None:
             context.add(operation(path), f"/linux/{key}/{index}")
     if context.config["root"].get("readonly"):
         context.add(ChangeMount("/", [], MOUNT_ATTR_RDONLY, 0, 0, 0, 0), "/root/readonly")
+    _, propagation = _PROPAGATION[context.linux.get("rootfsPropagation") or ""]
+    if propagation:
+        # Last: parts of an unbindable rootfs could not be made read-only, and those of a shared
+        # one would be mounted twice.
+        context.add(ChangeMount("/", [], 0, 0, 0, 0, propagation), "/linux/rootfsPropagation")
 
 
 def _dev_is_bound(context: Context) -> bool:
@@ -130,7 +142,7 @@ def _compile_devices(context: Context) -> None:
         devices[device["path"]] = _device(device, f"/linux/devices/{index}")
     by_bind = context.in_user_namespace or context.facts.user_namespace
     for path, (mode, major, minor, uid, gid, pointer) in devices.items():
-        if by_bind:
+        if by_bind and not stat.S_ISFIFO(mode):
             context.add(BindDevice(path, path, mode, major, minor), pointer)
         else:
             context.add(MakeNode(path, mode, major, minor, uid, gid), pointer)

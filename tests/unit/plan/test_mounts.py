@@ -313,6 +313,13 @@ def test_devices_are_bound_where_they_cannot_be_made(
     assert find(plan, BindDevice, source="/dev/null", destination="/dev/null", major=1, minor=3)
 
 
+def test_a_fifo_can_be_made_anywhere(config: Config, compile_config: Compile) -> None:
+    config["linux"]["devices"] = [{"path": "/dev/pipe", "type": "p", "fileMode": 0o640, "uid": 7}]
+    plan = compile_config(config, {"user_namespace": True})
+    assert find(plan, MakeNode, destination="/dev/pipe", mode=0o10640, uid=7)
+    assert not find(plan, BindDevice, destination="/dev/pipe")
+
+
 def test_a_bound_dev_is_left_alone(config: Config, compile_config: Compile) -> None:
     config["mounts"][1] = {"destination": "/dev/", "source": "/dev", "options": ["rbind"]}
     plan = compile_config(config)
@@ -340,6 +347,7 @@ def test_a_terminal(config: Config, compile_config: Compile) -> None:
     [
         (None, SLAVE | MS_REC, None),
         ("private", PRIVATE | MS_REC, PRIVATE),
+        ("shared", SHARED, SHARED),
         ("rshared", SHARED | MS_REC, SHARED | MS_REC),
         ("unbindable", PRIVATE | MS_REC, UNBINDABLE),
     ],
@@ -353,3 +361,56 @@ def test_propagation_of_the_root(
     assert find(plan, SetPropagation)[0].flags == before
     changed = find(plan, ChangeMount, destination="/")
     assert [o.propagation for o in changed] == ([after] if after else [])
+
+
+def test_propagation_of_the_root_comes_last(config: Config, compile_config: Compile) -> None:
+    """An unbindable root could not have read-only parts, a shared one would have them twice."""
+    config["linux"]["rootfsPropagation"] = "unbindable"
+    config["root"]["readonly"] = True
+    plan = compile_config(config)
+    hiding = (*find(plan, ReadonlyPath), *find(plan, MaskPath), *find(plan, ChangeMount))
+    (last,) = find(plan, ChangeMount, destination="/", propagation=UNBINDABLE)
+    assert [o for o in hiding if plan.operations.index(o) > plan.operations.index(last)] == []
+
+
+@pytest.mark.parametrize("name", ["shared", "rshared"])
+def test_mounts_of_a_user_namespace_are_not_shared_before_the_root_is_entered(
+    config: Config, compile_config: Compile, name: str
+) -> None:
+    config["linux"]["rootfsPropagation"] = name
+    mapping = [{"containerID": 0, "hostID": 1000, "size": 10}]
+    config["linux"].update(uidMappings=mapping, gidMappings=mapping)
+    config["linux"]["namespaces"].append({"type": "user"})
+    assert find(compile_config(config), SetPropagation)[0].flags == SLAVE | MS_REC
+
+
+@pytest.mark.parametrize(
+    ("fields", "data"),
+    [
+        (
+            {"type": "ext4", "source": "/dev/vdz", "options": ["ro", "norecovery"]},
+            ["ro", "norecovery"],
+        ),
+        ({"type": "ext4", "source": "/dev/vdz", "options": ["ro", "rw"]}, []),
+        ({"type": "tmpfs", "options": ["ro"]}, []),
+    ],
+)
+def test_a_read_only_filesystem_is_opened_so(
+    config: Config, compile_config: Compile, fields: dict[str, Any], data: list[str]
+) -> None:
+    mount(config, "/data", **fields)
+    assert find(compile_config(config), MountFilesystem, destination="/data")[0].options == data
+
+
+def test_the_working_directory_is_made_while_that_is_possible(
+    config: Config, compile_config: Compile
+) -> None:
+    """Before anything becomes read-only, and before the umask of the process."""
+    assert not find(compile_config(config), MakeDirectory)
+    config["process"]["cwd"] = "/tmp/work"
+    config["process"]["user"]["umask"] = 0o77
+    mount(config, "/tmp", type="tmpfs", options=["ro"])
+    plan = compile_config(config)
+    made = index(plan, MakeDirectory, destination="/tmp/work", mode=0o755)
+    assert made > index(plan, MountFilesystem, destination="/tmp")
+    assert made < index(plan, ChangeMount, destination="/tmp", attrs_set=RO)
