@@ -1,5 +1,6 @@
 """An interpreter of classic BPF over struct seccomp_data, as far as seccomp(2) allows it.
- It is written from linux/bpf_common.h and the kernel's seccomp_check_filter(), not from what
+
+It is written from linux/bpf_common.h and the kernel's seccomp_check_filter(), not from what
 pyrunc or libseccomp emit, and it refuses whatever the kernel would refuse.
 """
 

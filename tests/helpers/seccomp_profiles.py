@@ -1,5 +1,6 @@
 """System call numbers from the kernel's headers, and what a seccomp profile means by the spec.
- The model is written from config-linux.md and runc's documented behaviour, and knows nothing of
+
+The model is written from config-linux.md and runc's documented behaviour, and knows nothing of
 libseccomp: its numbers come from the headers of linux-libc-dev.
 """
 

@@ -1,0 +1,125 @@
+"""Running a config under a runtime, and collecting what can be compared."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from helpers.bundle import BUSYBOX
+from helpers.differential.dimensions import Config, localise
+from helpers.differential.probe import Sections, make_rootfs, normalise, sections, tree
+from helpers.leaks import remove_tree
+from helpers.runtime import Runtime
+
+HOOK = """#!/bin/sh
+state=$(cat)
+status=none
+for word in creating created running stopped; do
+    case $state in *'"status":"'$word'"'* | *'"status": "'$word'"'*) status=$word ;; esac
+done
+echo "$1 $2 $status $(readlink /proc/self/ns/mnt) $(readlink /proc/self/ns/pid)" >> "$LOG"
+exit 0 # even where the log cannot be written
+"""
+
+
+class Result(NamedTuple):
+    """What a run gave, normalised; `error` is what was written to standard error."""
+
+    exit_code: int
+    seen: Sections
+    hooks: list[str]
+    tree: list[str]
+    error: str
+
+    @property
+    def ran(self) -> bool:
+        """Whether the program was executed, and came to its end."""
+        return "end" in self.seen
+
+
+def crun_wrapper(directory: Path) -> Path:
+    """A program that is crun. Version 1.8 gives up where an empty cgroup2 is mounted beside the v1
+    hierarchies, so there it gets a mount namespace without."""
+    path = directory / "crun"
+    unified = "/sys/fs/cgroup/unified"
+    start = 'exec crun "$@"'
+    if os.path.ismount(unified):
+        start = f'exec unshare -m sh -c {shlex.quote(f"umount {unified} && {start}")} crun "$@"'
+    path.write_text(f"#!/bin/sh\n{start}\n")
+    path.chmod(0o755)
+    return path
+
+
+class Workshop:
+    """Makes bundles in a directory that every user can search, runs them and removes them."""
+
+    def __init__(self, directory: Path, cgroup: str) -> None:
+        """`cgroup` is the parent of the containers' cgroups, below the root of each hierarchy."""
+        self._directory = directory
+        self._cgroup = cgroup
+        self._busybox = directory / "busybox"
+        shutil.copy(BUSYBOX, self._busybox)
+
+    def run(self, runtime: Runtime, config: Config, container_id: str) -> Result:
+        """Run `config` once under `runtime`."""
+        bundle = self._directory / container_id
+        self._make_bundle(bundle, config)
+        try:
+            # Not /dev/null: crun gives the files behind standard input to the container's user.
+            environment = {"PATH": os.environ["PATH"]}
+            done = runtime.run(
+                container_id, bundle, check=False, stdin="", cwd=bundle, env=environment
+            )
+            seen = sections(done.stdout)
+            hooks = _hook_log(bundle, seen)
+            return Result(
+                done.returncode,
+                normalise(seen, bundle, container_id),
+                hooks,
+                [line for line in tree(bundle / "rootfs") if not line.startswith("log ")],
+                done.stderr.strip().replace(str(bundle), "<bundle>"),
+            )
+        finally:
+            if (runtime.root / container_id).exists():
+                runtime("delete", "--force", container_id, check=False)
+            remove_tree(bundle)
+
+    def _make_bundle(self, bundle: Path, config: Config) -> None:
+        rootfs = bundle / "rootfs"
+        make_rootfs(rootfs, self._busybox)
+        (bundle / "source/below").mkdir(parents=True)
+        (bundle / "source/file").write_text("of the host\n")
+        for place in (bundle, rootfs):
+            (place / "hook").write_text(HOOK)
+            (place / "hook").chmod(0o755)
+            (place / "log").touch()
+            (place / "log").chmod(0o666)
+        mappings = config["linux"].get("uidMappings")
+        if mappings:
+            owner = mappings[0]["hostID"]
+            for at, directories, files in os.walk(rootfs):
+                for name in [".", *directories, *(f for f in files if f != "busybox")]:
+                    os.lchown(os.path.join(at, name), owner, owner)
+        config = localise(config, bundle)
+        config["linux"]["cgroupsPath"] = f"/{self._cgroup}/{bundle.name}"
+        (bundle / "config.json").write_text(json.dumps(config))
+
+
+def _hook_log(bundle: Path, seen: Sections) -> list[str]:
+    """What hooks wrote, those on the host first; namespaces by whether they are the container's."""
+    own = {link.partition(":")[0]: link for link in seen.get("namespaces", ())}
+    lines = []
+    for log in (bundle / "log", bundle / "rootfs/log"):
+        for line in log.read_text().splitlines():
+            name, number, status, *links = line.split()
+            inside = [
+                kind
+                for kind, link in zip(("mnt", "pid"), links, strict=True)
+                if own.get(kind) == link
+            ]
+            lines.append(f"{name} {number}: {status}, in the container's {' '.join(inside)}")
+    return lines
