@@ -63,7 +63,13 @@ class Container:
 
     @property
     def cgroup(self) -> Cgroup:
-        return Cgroup.from_state(self.state["cgroup"])
+        """The container's cgroup. Raises StateError when the state of it is damaged."""
+        try:
+            return Cgroup.from_state(self.state["cgroup"])
+        except (KeyError, TypeError, AttributeError):
+            raise StateError(
+                f"container {self.id}: its state is damaged: the cgroup is missing"
+            ) from None
 
     @property
     def status(self) -> str:
@@ -212,22 +218,24 @@ class Container:
     def _delete_more(self) -> None:
         """Remove what only some containers have."""
 
+    def kill_process(self) -> None:
+        """SIGKILL to the container process, and wait for its end. No error where it has ended."""
+        try:
+            fd = self.open_pidfd()
+        except StateError:
+            return
+        try:
+            signals.kill_and_wait(fd)
+        finally:
+            os.close(fd)
+
     def _kill_everything(self, status: str) -> None:
+        if status == "paused":
+            # a frozen process dies only once it is thawed
+            self.cgroup.kill(SIGKILL)
+            self.cgroup.thaw()
         if status != "stopped":
-            try:
-                fd = self.open_pidfd()
-            except StateError:
-                fd = -1
-            if fd >= 0:
-                try:
-                    signals.send(fd, SIGKILL)
-                    if self.cgroup.frozen:
-                        self.cgroup.thaw()
-                    signals.wait(fd, 10.0)
-                except ProcessLookupError:
-                    pass
-                finally:
-                    os.close(fd)
+            self.kill_process()
         if status != "stopped" or self._may_outlive() or not self.state["startTime"]:
             cgroup = self.cgroup
             if cgroup.exists():
@@ -294,5 +302,13 @@ def delete_remains(root: str, container_id: str) -> None:
         store.lock()
         log.warning(f"{error}")
         store.remove()
+        return
+    try:
+        _ = container.cgroup
+    except StateError as error:
+        log.warning(f"{error}")
+        with container.lock() as store:
+            container.kill_process()
+            store.remove()
         return
     container.delete(force=True)

@@ -16,6 +16,7 @@ from pyrunc.plan.operations import (
     SYNC_SECCOMP,
     SYNC_START,
     SYNC_TIME,
+    Clone,
     Sync,
 )
 
@@ -186,7 +187,9 @@ class Session:
         plan = self.plan
         if self._to_be_moved:
             self.cgroup.join(self.pid, beside=self._beside)
-        self.cgroup.apply()
+        # a limit of one process must not hit the second one that the init makes of itself
+        if not any(isinstance(operation, Clone) for operation in plan.operations):
+            self.cgroup.apply()
         if plan.oom_score_adj is not None:
             self._write("oom_score_adj", str(plan.oom_score_adj), "/process/oomScoreAdj")
         return b""
@@ -222,6 +225,7 @@ class Session:
         os.close(self.pidfd)
         self.pid, self.pidfd = message.value, message.fd
         os.waitpid(first, 0)
+        self.cgroup.apply()
         return b""
 
 

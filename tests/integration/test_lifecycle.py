@@ -14,6 +14,8 @@ from helpers.bundle import Bundle
 from helpers.leaks import Leaks
 from helpers.runtime import Runtime, wait_until
 
+from pyrunc.host.procfs import is_alive
+
 pytestmark = pytest.mark.root
 
 
@@ -296,6 +298,33 @@ def test_a_damaged_state_can_be_deleted_by_force(
     assert runtime.status(container_id) == "none"
     # nothing tells of the process any more: it ends with its start socket or by the test
     os.kill(pid, signal.SIGKILL)
+
+
+def test_a_damaged_cgroup_in_the_state(runtime: Runtime, bundle: Bundle, container_id: str) -> None:
+    bring_to(runtime, bundle, container_id, "running")
+    path = runtime.root / container_id / "state.json"
+    state = json.loads(path.read_text())
+    paths = state["cgroup"]["paths"]
+    state["cgroup"] = {}
+    path.write_text(json.dumps(state))
+    assert "damaged" in runtime("pause", container_id, check=False).stderr
+    runtime("delete", "--force", container_id)
+    assert not is_alive(state["pid"], state["startTime"])
+    for directory in dict.fromkeys(paths.values()):
+        os.rmdir(directory)
+
+
+@pytest.mark.parametrize("user_namespace", [False, True])
+def test_a_limit_of_one_process(
+    runtime: Runtime, bundle: Bundle, container_id: str, no_leaks: Leaks, user_namespace: bool
+) -> None:
+    bundle.config["linux"]["resources"]["pids"] = {"limit": 1}
+    if user_namespace:
+        mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+        bundle.config["linux"]["uidMappings"] = bundle.config["linux"]["gidMappings"] = mapping
+        bundle.namespaces({"type": "user"})
+    bundle.args("echo", "alone")
+    assert runtime.run(container_id, bundle.path).stdout == "alone\n"
 
 
 def test_a_missing_state_can_be_deleted_by_force(
