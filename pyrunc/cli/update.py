@@ -6,7 +6,7 @@ import sys
 
 from pyrunc.cli.parser import TEXT, Command, Flag
 from pyrunc.cli.settings import absolute
-from pyrunc.errors import ConfigError, HostError, StateError, UsageError, Violation
+from pyrunc.errors import ConfigError, StateError, UsageError, Violation
 from pyrunc.spec.version import OCI_VERSION
 
 TYPE_CHECKING = False
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pyrunc.cli.parser import Arguments
     from pyrunc.cli.settings import Settings
+    from pyrunc.container.container import Container
 
 
 def _size(option: str, text: str) -> int:
@@ -127,16 +128,27 @@ def run(settings: Settings, arguments: Arguments) -> int:
     from pyrunc.container.container import Container
     from pyrunc.host.facts import HostFacts
 
-    if resources.pop("intelRdt", None):
-        raise HostError(
-            "update: Intel RDT limits (--l3-cache-schema, --mem-bw-schema): not supported"
-        )
+    rdt = resources.pop("intelRdt", None)
     container = Container.load(settings.root, arguments.positional[0])
     with container.lock():
         if container.status == "stopped":
             raise StateError(f"cannot update container {container.id}: it is stopped")
+        if rdt:
+            _update_rdt(container, rdt)
         container.cgroup.update(resources, HostFacts())
     return 0
+
+
+def _update_rdt(container: Container, rdt: dict[str, Any]) -> None:
+    from pyrunc.plan.resctrl import schema_lines
+
+    resctrl = container.resctrl
+    if resctrl is None:
+        raise StateError(
+            f"update: --l3-cache-schema, --mem-bw-schema: container {container.id} has no"
+            " Intel RDT limits (linux.intelRdt)"
+        )
+    resctrl.write_schemata("".join(f"{line}\n" for line, _ in schema_lines(rdt)))
 
 
 def resources_of(arguments: Arguments) -> dict[str, Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.container.execute import ExecOptions
+    from pyrunc.container.resctrl import Resctrl
 
 
 class Container:
@@ -70,6 +71,16 @@ class Container:
             raise StateError(
                 f"container {self.id}: its state is damaged: the cgroup is missing"
             ) from None
+
+    @property
+    def resctrl(self) -> Resctrl | None:
+        """Its groups of resctrl (Intel RDT), or None."""
+        state = self.state.get("resctrl")
+        if state is None:
+            return None
+        from pyrunc.container.resctrl import Resctrl
+
+        return Resctrl.from_state(state)
 
     @property
     def status(self) -> str:
@@ -217,6 +228,9 @@ class Container:
 
     def _delete_more(self) -> None:
         """Remove what only some containers have."""
+        resctrl = self.resctrl
+        if resctrl is not None:
+            resctrl.destroy()
 
     def kill_process(self) -> None:
         """SIGKILL to the container process, and wait for its end. No error where it has ended."""

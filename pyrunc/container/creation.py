@@ -26,6 +26,7 @@ from pyrunc.plan.compiler import compile_plan
 from pyrunc.plan.context import PlanOptions
 from pyrunc.plan.operations import SYNC_HOOKS, SYNC_NETWORK
 from pyrunc.spec.json import dumps
+from pyrunc.spec.rules import warnings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.container.network import NetworkDevices
+    from pyrunc.container.resctrl import Resctrl
     from pyrunc.plan.plan import Plan
     from pyrunc.spec.loader import Bundle
 
@@ -137,6 +139,8 @@ def create(root: str, container_id: str, bundle: Bundle, options: CreateOptions)
     """
     store = Store(root, container_id)
     _check_console(bundle, options)
+    for warning in warnings(bundle.config):
+        log.warning(str(warning))
     plan = compile_bundle(root, container_id, bundle, options, HostFacts())
     store.make()
     with store:
@@ -174,6 +178,7 @@ class _Creation:
         self.session.on(SYNC_HOOKS, self._hooks)
         self.session.on(SYNC_NETWORK, self._move_network_devices)
         self.network: NetworkDevices | None = None
+        self.resctrl: Resctrl | None = None
         self.hooks_began = False
         self.made_cgroup = False
         config = bundle.config
@@ -202,10 +207,18 @@ class _Creation:
 
     def run(self) -> Container:
         store, state, session = self.store, self.state, self.session
+        resctrl = self.plan.resctrl
+        if resctrl is not None:
+            from pyrunc.container.resctrl import Resctrl
+
+            self.resctrl = session.resctrl = Resctrl.prepare(resctrl)
+            state["resctrl"] = self.resctrl.to_state()
         store.write_state(state)
         store.write(CONFIG, dumps(self.bundle.config))
         self.made_cgroup = True
         self.cgroup.create()
+        if self.resctrl is not None and resctrl is not None:
+            self.resctrl.create(resctrl)
         listener = channel.listener(store.path, START_SOCKET)
         console = self._console()
         try:
@@ -273,6 +286,8 @@ class _Creation:
                 if self.session.pid:
                     self.cgroup.kill(9)
                 self.cgroup.destroy()
+            if self.resctrl is not None:
+                self.resctrl.destroy()
         except PyruncError as error:
             log.warning(str(error))
         unmount_shared(self.state)

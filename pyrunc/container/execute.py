@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pyrunc import log
 from pyrunc.cgroups import Cgroup
 from pyrunc.container.container import Container
 from pyrunc.container.creation import connect_unix, is_rootless, send_fd
@@ -14,6 +15,8 @@ from pyrunc.host.facts import HostFacts
 from pyrunc.plan.compiler import compile_exec
 from pyrunc.plan.context import PlanOptions
 from pyrunc.spec.loader import Bundle, check_process
+from pyrunc.spec.rules import warnings
+from pyrunc.spec.words import without_nulls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,6 +81,8 @@ def execute(container: Container, process: dict[str, Any], options: ExecOptions)
             " resume it first, or use --ignore-paused"
         )
     check_process(process, "process")
+    for warning in warnings({"process": without_nulls(process)}):
+        log.warning(str(warning))
     terminal = bool(process.get("terminal"))
     if terminal and options.detach and not options.console_socket and options.console_fd < 0:
         raise UsageError("--console-socket: needed for a detached process with a terminal")
@@ -141,6 +146,7 @@ class _Execution:
         self.session = Session(plan, self.cgroup, state["pid"])
         self.session.source = "process"
         self.session.on(SYNC_SECCOMP, self._listener)
+        self.session.resctrl = container.resctrl
 
     def _cgroup(self) -> Cgroup:
         cgroup = self.container.cgroup

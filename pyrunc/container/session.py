@@ -24,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pyrunc.container.resctrl import Resctrl
     from pyrunc.plan.operations import Operation
     from pyrunc.plan.plan import Plan
 
@@ -55,6 +56,7 @@ class Session:
         self._to_be_moved = plan.cgroup.late
         self.pid = 0
         self.pidfd = -1
+        self.resctrl: Resctrl | None = None
         self._handlers: dict[int, Handler] = {
             SYNC_START: self._start,
             SYNC_MAP_IDS: self._map_ids,
@@ -190,6 +192,8 @@ class Session:
         # a limit of one process must not hit the second one that the init makes of itself
         if not any(isinstance(operation, Clone) for operation in plan.operations):
             self.cgroup.apply()
+        if self.resctrl is not None:
+            self.resctrl.join(self.pid)
         if plan.oom_score_adj is not None:
             self._write("oom_score_adj", str(plan.oom_score_adj), "/process/oomScoreAdj")
         return b""

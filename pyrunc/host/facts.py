@@ -47,6 +47,8 @@ class HostFacts:
         user_namespace: this process is in a user namespace other than the initial one.
         apparmor: AppArmor is enabled.
         selinux: SELinux is enabled.
+        filesystems: types of filesystems that the kernel has.
+        resctrl: where the resctrl filesystem is mounted, or "".
         cgroup_mode: "v2"; "v1"; "hybrid", which is v1 beside a v2 hierarchy; or "none".
         cgroup_mounts: mount point of each v1 controller or named hierarchy ("name=systemd"), and
             under "" that of v2. Controllers mounted together have the same one.
@@ -65,6 +67,8 @@ class HostFacts:
     user_namespace: bool
     apparmor: bool
     selinux: bool
+    filesystems: frozenset[str]
+    resctrl: str
     cgroup_mode: str
     cgroup_mounts: dict[str, str]
     cgroup_own: dict[str, str]
@@ -156,6 +160,19 @@ def _apparmor(_: HostFacts) -> bool:
 
 def _selinux(_: HostFacts) -> bool:
     return os.path.exists("/sys/fs/selinux/enforce")
+
+
+def _filesystems(_: HostFacts) -> frozenset[str]:
+    lines = read_bytes("/proc/filesystems").decode().splitlines()
+    return frozenset(line.rpartition("\t")[2] for line in lines)
+
+
+def _resctrl(_: HostFacts) -> str:
+    for line in read_bytes("/proc/self/mountinfo").decode(errors="surrogateescape").splitlines():
+        head, _separator, tail = line.partition(" - ")
+        if tail.startswith("resctrl "):
+            return _unescape(head.split(" ", 5)[4])
+    return ""
 
 
 def _cgroup_mode(facts: HostFacts) -> str:
@@ -277,6 +294,8 @@ _COMPUTE: dict[str, Callable[[HostFacts], object]] = {
     "user_namespace": _user_namespace,
     "apparmor": _apparmor,
     "selinux": _selinux,
+    "filesystems": _filesystems,
+    "resctrl": _resctrl,
     "cgroup_mode": _cgroup_mode,
     "cgroup_mounts": _cgroup_mounts,
     "cgroup_own": _cgroup_own,

@@ -80,6 +80,10 @@ def compile_plan(
     plan.gid_mappings = flatten(linux.get("gidMappings") or [])
     plan.time_offsets = linux.get("timeOffsets") or {}
     plan.net_devices = linux.get("netDevices") or {}
+    if linux.get("intelRdt") is not None:
+        from pyrunc.plan.resctrl import compile_resctrl
+
+        plan.resctrl = compile_resctrl(linux["intelRdt"], container_id, facts)
     plan.oom_score_adj = context.process.get("oomScoreAdj")
     return plan
 

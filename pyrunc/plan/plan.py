@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from pyrunc.cgroups.plan import CgroupPlan
     from pyrunc.plan.operations import Operation
+    from pyrunc.plan.resctrl import ResctrlPlan
 
 MAGIC = b"PYC1"
 
@@ -26,6 +27,7 @@ class Plan:
         uid_mappings, gid_mappings: container id, host id, size, one after another.
         time_offsets: linux.timeOffsets.
         net_devices: linux.netDevices.
+        resctrl: groups of resctrl (linux.intelRdt), or None.
         oom_score_adj: score to write for the process, or None.
     """
 
@@ -38,6 +40,7 @@ class Plan:
         self.gid_mappings: list[int] = []
         self.time_offsets: dict[str, Any] = {}
         self.net_devices: dict[str, Any] = {}
+        self.resctrl: ResctrlPlan | None = None
         self.oom_score_adj: int | None = None
 
     def encode(self) -> bytes:
@@ -53,6 +56,8 @@ class Plan:
     def describe(self) -> list[str]:
         """One line for each thing that will be done, on the host and in the container."""
         lines = [f"cgroup: {line}" for line in self.cgroup.describe()]
+        if self.resctrl is not None:
+            lines += [f"resctrl: {line}" for line in self.resctrl.describe()]
         if self.oom_score_adj is not None:
             lines.append(f"host: oom_score_adj {self.oom_score_adj}  (/process/oomScoreAdj)")
         for name, device in self.net_devices.items():
@@ -70,6 +75,7 @@ class Plan:
         """The plan as a JSON document."""
         return {
             "cgroup": self.cgroup.describe(),
+            "resctrl": self.resctrl.describe() if self.resctrl else [],
             "oomScoreAdj": self.oom_score_adj,
             "uidMappings": self.uid_mappings,
             "gidMappings": self.gid_mappings,

@@ -196,11 +196,13 @@ def _mask(sets: dict[str, Any], name: str, granted: int, pointer: str) -> int:
     mask = 0
     for index, capability in enumerate(sets.get(name) or ()):
         number = CAPABILITIES.get(capability)
-        if number is not None and granted >> number & 1:
+        if number is None:
+            continue  # spec.rules.warnings tells
+        if granted >> number & 1:
             mask |= 1 << number
         else:
-            why = "unknown to pyrunc" if number is None else "it cannot be granted here"
-            log.warning(f"{pointer}/capabilities/{name}/{index}: {capability} left out: {why}")
+            where = f"{pointer}/capabilities/{name}/{index}"
+            log.warning(f"{where}: {capability} is left out: it cannot be granted here")
     return mask
 
 

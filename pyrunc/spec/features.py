@@ -18,8 +18,6 @@ _ACTED_UPON: tuple[str, ...] = ()
 
 # What is not built yet is not claimed.
 _CHECKPOINT = False
-_INTEL_RDT = {"enabled": False, "schemata": False, "monitoring": False}
-_NET_DEVICES = True
 
 
 def features() -> dict[str, Any]:
@@ -31,10 +29,10 @@ def features() -> dict[str, Any]:
         "seccomp": _seccomp(),
         "apparmor": {"enabled": True},
         "selinux": {"enabled": True},
-        "intelRdt": dict(_INTEL_RDT),
+        "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
         "memoryPolicy": _memory_policy(),
         "mountExtensions": {"idmap": {"enabled": True}},
-        "netDevices": {"enabled": _NET_DEVICES},
+        "netDevices": {"enabled": True},
     }
     return {
         "ociVersionMin": OCI_VERSION_MIN,

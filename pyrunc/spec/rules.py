@@ -259,6 +259,9 @@ def warnings(config: dict[str, Any]) -> list[Violation]:
             if option not in MOUNT_OPTIONS:
                 text = f"{quoted(option)} is for a filesystem, and has no effect on a bind mount"
                 found.append(Violation(f"/mounts/{i}/options/{j}", text))
+    if "\n" in config.get("linux", {}).get("intelRdt", {}).get("l3CacheSchema", ""):
+        text = "should be one line; other lines belong into schemata"
+        found.append(Violation("/linux/intelRdt/l3CacheSchema", text))
     capabilities = config.get("process", {}).get("capabilities", {})
     for kind in ("bounding", "permitted", "effective", "inheritable", "ambient"):
         for i, name in entries(capabilities.get(kind)):

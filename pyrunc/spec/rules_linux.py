@@ -220,8 +220,6 @@ def _rdt(config: dict[str, Any], add: Add) -> None:
     group = rdt.get("closID", "")
     if group in (".", "..") or "\n" in group or ("/" in group and group != "/"):
         add("/linux/intelRdt/closID", "must be the name of a directory, or / alone")
-    if "\n" in rdt.get("l3CacheSchema", ""):
-        add("/linux/intelRdt/l3CacheSchema", "must be one line")
     for i, line in entries(rdt.get("schemata")):
         if "\n" in line:
             add(f"/linux/intelRdt/schemata/{i}", "must be one line")

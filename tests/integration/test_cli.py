@@ -317,3 +317,18 @@ def test_log_of_a_failure_is_what_engines_read(
     assert "no such file or directory" in failure["msg"].lower()
     assert failure["msg"] in done.stderr
     assert abs(time.time() - log.stat().st_mtime) < 60
+
+
+def test_what_will_not_be_as_written_is_a_warning(
+    runtime: Runtime, bundle: Bundle, container_id: str
+) -> None:
+    bundle.config["process"]["capabilities"]["permitted"].append("CAP_FLY")
+    bundle.config["mounts"].append({"destination": "data", "type": "tmpfs", "source": "tmpfs"})
+    log = bundle.path / "log"
+    done = runtime("--log", log, "run", "--bundle", bundle.save().path, container_id)
+    assert done.stderr == ""
+    warnings = [line for line in log.read_text().splitlines() if "level=warning" in line]
+    assert len(warnings) == 2
+    assert "/mounts/5/destination: a relative path is deprecated" in warnings[0]
+    assert "/process/capabilities/permitted/3: " in warnings[1]
+    assert "CAP_FLY" in warnings[1]

@@ -170,3 +170,16 @@ def test_mountinfo_of_a_container_that_sees_a_part() -> None:
 def test_mountinfo_with_v2_only() -> None:
     text = "36 20 0:31 / /mnt/cgroup rw - cgroup2 cgroup2 rw\n"
     assert parse_mountinfo(text, {"": "/a"}) == ({"": "/mnt/cgroup"}, {"": "/a"})
+
+
+def test_filesystems_and_where_resctrl_is_mounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {
+        "/proc/filesystems": b"nodev\ttmpfs\nnodev\tresctrl\n\text4\n",
+        "/proc/self/mountinfo": b"1 2 0:3 / / rw - ext4 /dev/a rw\n"
+        b"9 1 0:4 / /sys/fs/res\\040ctrl rw shared:5 - resctrl resctrl rw,cdp\n",
+    }
+    monkeypatch.setattr(module, "read_bytes", files.__getitem__)
+    assert HostFacts().filesystems == {"tmpfs", "resctrl", "ext4"}
+    assert HostFacts().resctrl == "/sys/fs/res ctrl"
+    files["/proc/self/mountinfo"] = b"1 2 0:3 / / rw - ext4 resctrl rw\n"
+    assert HostFacts().resctrl == ""

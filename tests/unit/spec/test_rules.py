@@ -320,11 +320,8 @@ BROKEN: list[tuple[dict[str, Any], dict[str, str]]] = [
     ({"/linux/intelRdt": {"closID": ".."}}, {"/linux/intelRdt/closID": "directory"}),
     ({"/linux/intelRdt": {"closID": "/a"}}, {"/linux/intelRdt/closID": "directory"}),
     (
-        {"/linux/intelRdt": {"l3CacheSchema": "L3:0=f\nMB:0=1", "schemata": ["L3:0=1", "a\nb"]}},
-        {
-            "/linux/intelRdt/l3CacheSchema": "one line",
-            "/linux/intelRdt/schemata/1": "one line",
-        },
+        {"/linux/intelRdt": {"schemata": ["L3:0=1", "a\nb"]}},
+        {"/linux/intelRdt/schemata/1": "one line"},
     ),
     ({"/linux/memoryPolicy": {}}, {"/linux/memoryPolicy/mode": "required"}),
     (

@@ -1,0 +1,172 @@
+"""Carries out plans for resctrl (the kernel's Documentation/filesystems/resctrl.rst)."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from pyrunc.container.channel import label
+from pyrunc.errors import HostError
+from pyrunc.host.facts import read_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrunc.plan.resctrl import ResctrlPlan
+
+_POINTER = "/linux/intelRdt"
+
+
+class Resctrl:
+    """The groups of one container.
+
+    Attributes:
+        mount: where resctrl is mounted.
+        group: the control group.
+        tasks: the files that pids are written to.
+        remove: the directories that are removed with the container.
+    """
+
+    def __init__(self, mount: str, group: str, tasks: list[str], remove: list[str]) -> None:
+        self.mount = mount
+        self.group = group
+        self.tasks = tasks
+        self.remove = remove
+
+    @classmethod
+    def prepare(cls, plan: ResctrlPlan) -> Resctrl:
+        """The groups of a plan before they are made, so that the state can tell which will be ours.
+
+        Raises:
+            HostError: a group that should be there is not, or has other limits; or there is one that should not.
+        """
+        exists = os.path.isdir(plan.group)
+        if plan.must_exist and not exists:
+            raise HostError(
+                f"intelRdt.closID: there is no {plan.group}, and no limits to make it with"
+                f" (config.json: {_POINTER}/closID)",
+                pointer=_POINTER + "/closID",
+            )
+        if exists and plan.compared:
+            _compare(plan)
+        if plan.monitor and os.path.isdir(plan.monitor):
+            raise _failure("enableMonitoring", f"there is a group {plan.monitor} already")
+        remove = [plan.monitor] if plan.monitor else []
+        if plan.remove and not exists:
+            remove.append(plan.group)
+        return cls(plan.mount, plan.group, plan.tasks, remove)
+
+    def create(self, plan: ResctrlPlan) -> None:
+        """Make the groups and set their limits. Raises HostError."""
+        try:
+            os.mkdir(plan.group)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise self._refusal("", f"mkdir {plan.group}", error) from None
+        if plan.lines:
+            self.write_schemata(plan.schemata, plan.lines[0][1])
+        if plan.monitor:
+            try:
+                os.mkdir(plan.monitor)
+            except OSError as error:
+                raise self._refusal("enableMonitoring", f"mkdir {plan.monitor}", error) from None
+
+    def write_schemata(self, text: str, pointer: str = "") -> None:
+        """Write the limits of the control group. Raises HostError."""
+        try:
+            _write(f"{self.group}/schemata", text)
+        except OSError as error:
+            where = pointer.removeprefix(_POINTER + "/")
+            raise self._refusal(
+                where, f"write {text.strip()!r} to {self.group}/schemata", error
+            ) from None
+
+    def join(self, pid: int) -> None:
+        """Have the limits bind a process and what it starts. Raises HostError."""
+        for path in self.tasks:
+            try:
+                _write(path, str(pid))
+            except OSError as error:
+                raise self._refusal("", f"write {pid} to {path}", error) from None
+
+    def destroy(self) -> None:
+        """Remove what was made for the container. Raises HostError."""
+        for path in self.remove:
+            try:
+                os.rmdir(path)
+            except OSError as error:
+                if error.errno != errno.ENOENT:
+                    raise self._refusal("", f"rmdir {path}", error) from None
+
+    def to_state(self) -> dict[str, Any]:
+        """As a JSON value."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Resctrl:
+        return cls(state["mount"], state["group"], state["tasks"], state["remove"])
+
+    def _refusal(self, field: str, doing: str, error: OSError) -> HostError:
+        reason = error.strerror or ""
+        try:
+            said = read_bytes(f"{self.mount}/info/last_cmd_status").decode(errors="replace").strip()
+        except OSError:
+            said = "ok"
+        if said != "ok":
+            reason += f": {said}"
+        return _failure(field, f"{doing}: {reason}", error.errno or 0)
+
+
+def _failure(field: str, text: str, number: int = 0) -> HostError:
+    pointer = f"{_POINTER}/{field}" if field else _POINTER
+    return HostError(
+        f"{label(pointer).removeprefix('linux.')}: {text} (config.json: {pointer})",
+        errno=number,
+        pointer=pointer,
+    )
+
+
+def _write(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def _compare(plan: ResctrlPlan) -> None:
+    path = f"{plan.group}/schemata"
+    try:
+        text = read_bytes(path).decode()
+    except OSError as error:
+        raise _failure("closID", f"{path}: {error.strerror}", error.errno or 0) from None
+    present: dict[str, int] = {}
+    for line in text.splitlines():
+        present.update(domains(line))
+    for line, pointer in plan.compared:
+        for domain, value in domains(line).items():
+            if present.get(domain) != value:
+                field = pointer.removeprefix(_POINTER + "/")
+                raise _failure(
+                    field, f"{plan.group} exists, and its {domain} is not that of {line!r}"
+                )
+
+
+def domains(line: str) -> dict[str, int]:
+    """The values of a line of `schemata`, "L3:0=7f0;1=1f", by resource and domain, "L3:0".
+
+    A value is a bit mask in hexadecimal, but for a bandwidth (MB), in decimal.
+    """
+    resource, _, values = line.strip().partition(":")
+    found = {}
+    for part in values.split(";"):
+        domain, equals, value = part.strip().partition("=")
+        if equals:
+            try:
+                number = int(value, 10 if resource == "MB" else 16)
+            except ValueError:
+                number = -1
+            found[f"{resource}:{domain.strip()}"] = number
+    return found
