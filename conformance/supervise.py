@@ -76,10 +76,10 @@ def _command(pid: int) -> str:
 
 def _reap(deadline: float) -> list[str]:
     """Kill what was orphaned to this process, level by level, and collect the dead."""
-    killed = []
+    killed: dict[int, str] = {}
     while time.monotonic() < deadline:
         for pid in _children():
-            killed.append(_command(pid))
+            killed.setdefault(pid, _command(pid))
             os.kill(pid, signal.SIGKILL)
         try:
             while os.waitpid(-1, os.WNOHANG)[0] != 0:
@@ -87,7 +87,7 @@ def _reap(deadline: float) -> list[str]:
         except ChildProcessError:
             break
         time.sleep(0.02)
-    return killed
+    return list(killed.values())
 
 
 def _delete_containers(runtime: str, root: Path, limit: float) -> list[str]:
@@ -113,13 +113,13 @@ def _remove_cgroups(ids: set[str]) -> list[str]:
         for name in (*ids, *_PROGRAM_CGROUPS):
             directory = hierarchy / name
             if name and directory.is_dir():
-                left.append(str(directory))
+                left.append(name)
                 for sub, _, _ in os.walk(directory, topdown=False):
                     try:
                         os.rmdir(sub)
                     except OSError as error:
-                        left[-1] += f" ({error.strerror})"
-    return left
+                        left.append(f"{sub} ({error.strerror})")
+    return sorted(set(left))
 
 
 def supervise(order: dict[str, Any]) -> dict[str, Any]:

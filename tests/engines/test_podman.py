@@ -15,10 +15,12 @@ def test_run(podman: Podman) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (4, "out\n", "err\n")
 
 
-@pytest.mark.parametrize(("program", "status"), [("no-such", 127), ("/etc/passwd", 126)])
-def test_a_program_that_cannot_be_executed(podman: Podman, program: str, status: int) -> None:
+@pytest.mark.parametrize("program", ["no-such", "/etc/passwd"])
+def test_a_program_that_cannot_be_executed(podman: Podman, program: str) -> None:
+    """Podman tells the two apart only by an error of `create`; from `start` all are 126."""
     done = podman(*podman.run_arguments("--rm"), program, check=False)
-    assert done.returncode == status
+    assert done.returncode in (126, 127)
+    assert program in done.stderr
 
 
 def test_limits_user_and_capabilities(podman: Podman) -> None:
