@@ -100,18 +100,16 @@ class Cgroup:
 
     def _make(self, path: str, made: list[str]) -> None:
         try:
-            fresh = tree.make(path, made)
-            if fresh:
-                self._prepare(path)
+            if not tree.make(path, made):
+                tree.require_unused(path)
+            self._prepare(path)
         except OSError as error:
             if not self._tolerate(path, error):
                 raise failure(f"make {path}", error, "/linux/cgroupsPath") from error
-            return
-        if not fresh:
-            tree.require_unused(path)
+            tree.undo([path] if path in made else [])
 
     def _prepare(self, path: str) -> None:
-        """Bring a directory just made to where a process can join. Raises OSError."""
+        """Bring an empty directory to where a process can join. Raises OSError."""
 
     def _tolerate(self, path: str, error: OSError) -> bool:
         """Give up a path for want of permission, if the plan allows that."""

@@ -174,8 +174,8 @@ class SystemdV1Cgroup(_Scope, V1Cgroup):
             if key == "name=systemd":
                 continue
             try:
-                if tree.make(path, made):
-                    self._prepare(path)
+                tree.make(path, made)
+                self._prepare(path)
             except OSError as error:
                 raise failure(f"make {path}", error, "/linux/cgroupsPath") from error
         from pyrunc.cgroups.files import write_all

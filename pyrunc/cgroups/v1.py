@@ -139,6 +139,8 @@ def inherit_cpuset(path: str, given: set[str]) -> None:
     """
     parent = os.path.dirname(path)
     for name in ("cpuset.cpus", "cpuset.mems"):
+        if read_text(f"{path}/{name}").strip():
+            continue
         value = read_text(f"{parent}/{name}").strip()
         if not value:
             inherit_cpuset(parent, set())

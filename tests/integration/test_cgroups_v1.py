@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.bundle import Bundle
+from helpers.runtime import Runtime
 
 from pyrunc.cgroups import Cgroup, compile_cgroup
 from pyrunc.cgroups import tree as cgroup_tree
@@ -677,48 +680,116 @@ def test_stats(make: Make, sleeper: Callable[..., int]) -> None:
 
 
 @pytest.fixture
-def runc_bundle(tmp_path: Path) -> Path:
-    busybox = "/bin/busybox"
-    if not os.path.exists(busybox) or not os.path.exists("/usr/sbin/runc"):
-        pytest.skip("needs runc and busybox")
-    (tmp_path / "rootfs/bin").mkdir(parents=True)
-    (tmp_path / "rootfs/bin/sh").write_bytes(Path(busybox).read_bytes())
-    (tmp_path / "rootfs/bin/sh").chmod(0o755)
-    return tmp_path
+def runc(base: str, make_runtime: Callable[[Path], Runtime]) -> Runtime:
+    """Debian's runc, as the reference; its containers end before `base` does."""
+    binary = shutil.which("runc")
+    if binary is None:
+        pytest.skip("needs runc")
+    return make_runtime(Path(binary))
 
 
-def test_stats_are_those_of_runc(runc_bundle: Path, base: str) -> None:
-    runc = ["runc", "--root", str(runc_bundle / "root")]
-    subprocess.run(["runc", "spec"], cwd=runc_bundle, check=True)
-    config = json.loads((runc_bundle / "config.json").read_text())
-    config["process"] |= {"args": ["sh", "-c", "while :; do :; done"], "terminal": False}
-    config["linux"]["cgroupsPath"] = f"{base}/box"
-    config["linux"]["resources"]["memory"] = {"limit": 64 << 20}
-    config["linux"]["resources"]["cpu"] = {"quota": 10000, "period": 50000}
-    (runc_bundle / "config.json").write_text(json.dumps(config))
-    subprocess.run(
-        [*runc, "run", "-d", base],
-        cwd=runc_bundle,
-        check=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        time.sleep(0.5)  # for the quota to have been used up
-        plan = compile_cgroup(config, base, FACTS, driver="cgroupfs", rootless=False)
-        theirs = json.loads(subprocess.check_output([*runc, "events", "--stats", base]))["data"]
-        ours = Cgroup(plan).stats()
-        state = json.loads((runc_bundle / "root" / base / "state.json").read_text())
-    finally:
-        subprocess.run([*runc, "delete", "--force", base], check=True)
+def test_stats_are_those_of_runc(
+    runc: Runtime, bundle: Bundle, container_id: str, base: str
+) -> None:
+    bundle.config["linux"]["cgroupsPath"] = f"{base}/box"
+    bundle.config["linux"]["resources"] |= {
+        "memory": {"limit": 64 << 20},
+        "cpu": {"quota": 10000, "period": 50000},
+    }
+    bundle.sh("while :; do :; done")
+    runc.detached("run", container_id, bundle.path, "--detach")
+    time.sleep(0.5)  # for the quota to have been used up
+    plan = compile_cgroup(bundle.config, base, FACTS, driver="cgroupfs", rootless=False)
+    state = json.loads((runc.root / container_id / "state.json").read_text())
     assert plan.paths == state["cgroup_paths"]
+    theirs = json.loads(runc("events", "--stats", container_id).stdout)["data"]
+    ours = Cgroup(plan).stats()
     assert shape(ours) == shape(theirs)
     for path in (("memory", "usage", "limit"), ("memory", "swap", "limit"), ("cpuset", "cpus")):
         here, there = ours, theirs
         for key in path:
             here, there = here[key], there[key]
         assert here == there
+
+
+KMSG_RULE = {"allow": True, "type": "c", "major": 1, "minor": 11, "access": "wr"}
+
+
+@needs("memory", "cpu", "cpuset", "pids", "devices")
+@pytest.mark.parametrize(
+    "resources",
+    [
+        {},
+        {
+            "memory": {
+                "limit": 64 << 20,
+                "swap": 128 << 20,
+                "reservation": 32 << 20,
+                "swappiness": 5,
+                "disableOOMKiller": True,
+            },
+            "cpu": {"shares": 300, "quota": 20000, "period": 50000, "cpus": "0", "mems": "0"},
+            "pids": {"limit": 77},
+        },
+        {"cpu": {"quota": -1, "period": 60000}, "pids": {"limit": -1}, "memory": {"limit": -1}},
+        {"memory": {"limit": 0, "swap": 0}, "cpu": {"shares": 0, "quota": 0}},
+        {"devices": [{"allow": False, "access": "rwm"}, KMSG_RULE]},
+        {"devices": [{"allow": True, "access": "rwm"}]},
+        {
+            "devices": [
+                {"allow": False, "access": "rwm"},
+                {"allow": True, "type": "b", "major": 8, "access": "m"},
+                {"allow": True, "type": "b", "major": 8, "minor": 1, "access": "rw"},
+                {"allow": False, "type": "b", "major": 8, "minor": 1, "access": "w"},
+            ]
+        },
+    ],
+)
+def test_files_are_as_runc_leaves_them(
+    runc: Runtime,
+    bundle: Bundle,
+    container_id: str,
+    base: str,
+    make: Make,
+    resources: dict[str, Any],
+) -> None:
+    bundle.config["linux"]["cgroupsPath"] = f"{base}/theirs"
+    bundle.config["linux"]["resources"] = resources
+    bundle.args("sleep", "60")
+    runc.detached("create", container_id, bundle.path)
+    ours = make(resources, "ours")
+    ours.create()
+    ours.apply()
+    compared = 0
+    for directory in ours.plan.directories:
+        other = f"{directory.removesuffix('/ours')}/theirs"
+        for name in sorted(os.listdir(directory)):
+            if name.endswith(SETTINGS):
+                compared += 1
+                here, there = Path(directory, name), Path(other, name)
+                assert (name, setting(here)) == (name, setting(there))
+    assert compared > 10
+
+
+# Files that hold what was set, not what is used.
+SETTINGS = (
+    "limit_in_bytes",
+    "memory.swappiness",
+    "memory.oom_control",
+    "cpu.shares",
+    "cpu.cfs_quota_us",
+    "cpu.cfs_period_us",
+    "cpu.cfs_burst_us",
+    "cpu.idle",
+    "cpuset.cpus",
+    "cpuset.mems",
+    "pids.max",
+    "devices.list",
+)
+
+
+def setting(path: Path) -> list[str]:
+    return sorted(line for line in path.read_text().splitlines() if "under_oom" not in line)
 
 
 UNPRIVILEGED = """
