@@ -290,7 +290,7 @@ def _cgroup2(context: Context, options: Options, destination: str, pointer: str)
 
 
 def _cgroup1(context: Context, options: Options, destination: str, pointer: str) -> None:
-    attrs = options.set & ~MOUNT_ATTR_RDONLY
+    attrs = options.set & ~MOUNT_ATTR_RDONLY | _CGROUP_ATTRS
     context.add(
         MountFilesystem(
             "tmpfs", "tmpfs", destination, [*options.data, "mode=755"], attrs, 0, _first(options), 0
