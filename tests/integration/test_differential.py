@@ -20,7 +20,6 @@ from helpers.differential.combine import pairwise
 from helpers.differential.compare import Accepted, differences, unexplained
 from helpers.differential.dimensions import DIMENSIONS, build
 from helpers.differential.workshop import Result, Workshop, crun_wrapper
-from helpers.leaks import CGROUPS
 from helpers.runtime import Runtime
 
 pytestmark = pytest.mark.root
@@ -53,10 +52,11 @@ def results(workspace: Path, runtime_binary: Path, prefix: str) -> Results:
             for name, runtime in zip(binaries, runtimes, strict=True)
         }
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found_results = list(pool.map(run, range(len(COMBINATIONS))))
-    for parent in CGROUPS.glob(f"*/{prefix}differential"):
-        parent.rmdir()
+    try:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            found_results = list(pool.map(run, range(len(COMBINATIONS))))
+    finally:
+        workshop.close()
     return lambda name, number: found_results[number][name]
 
 

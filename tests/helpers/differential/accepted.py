@@ -10,6 +10,7 @@ import os
 from helpers.differential.compare import Accepted
 
 _HYBRID = os.path.ismount("/sys/fs/cgroup/unified")
+_V1 = os.path.ismount("/sys/fs/cgroup/devices")
 _KCORE = os.path.exists("/proc/kcore")
 
 _DEV_FUSE = r"(/bin/sh: )?/probe: line \d+: can't open /dev/fuse"
@@ -87,28 +88,35 @@ RUNC = [
     Accepted(
         "runc",
         _shown_and_not(
-            r"/sys/fs/cgroup on \S+",
+            r"(/sys/fs)?/cgroup on \S+",
             r"tmpfs tmpfs root=/ \[nodev,noexec,nosuid,relatime,ro\] .*",
             r"tmpfs tmpfs root=/ \[nodev,noexec,nosuid,relatime,rw\] .*",
         ),
         "runc leaves the tmpfs of a cgroup v1 mount writable although it is to be read-only",
-        {"mounts": ["mqueue and cgroup"]},
+        on=_V1,
     ),
     Accepted(
         "runc",
         _shown_and_not(
-            r"/sys/fs/cgroup/systemd on \S+",
+            r"(/sys/fs)?/cgroup/systemd on \S+",
             r"cgroup cgroup root=/ .*",
             r"cgroup systemd root=/ .*",
         ),
         "the source of a cgroup mount has no meaning",
-        {"mounts": ["mqueue and cgroup"]},
+        on=_V1,
     ),
     Accepted(
         "runc",
-        r"mountinfo: \+/sys/fs/cgroup/unified on \S+: cgroup2 .*",
-        "runc leaves out the cgroup2 hierarchy of a hybrid host, which the container is in as well",
+        r"writable: (\+.*/sys/fs/cgroup/.try: Read-only file system"
+        r"|-.*/sys/fs/cgroup/.try: Permission denied|-/sys/fs/cgroup is writable)",
+        "runc leaves the tmpfs of a cgroup v1 mount writable although it is to be read-only",
         {"mounts": ["mqueue and cgroup"]},
+        on=_V1,
+    ),
+    Accepted(
+        "runc",
+        r"mountinfo: \+(/sys/fs)?/cgroup/unified on \S+: cgroup2 .*",
+        "runc leaves out the cgroup2 hierarchy of a hybrid host, which the container is in as well",
         on=_HYBRID,
     ),
 ]
@@ -199,9 +207,16 @@ CRUN = [
     ),
     Accepted(
         "crun",
-        r"(files: (\+stat: can't stat '/data/\*.*|-/data/\w+(/file)?\|.*)|writable: -/data(/sub)?)",
-        "so that other users may not look into it",
-        {"mounts": ["copied up", "private and unbindable"]},
+        r"files: (\+stat: can't stat '/data/\*.*|-/data/\w+(/file)?\|.*)"
+        r"|writable: (\+.* /(data|mnt)(/sub)?/.try: Permission denied|-/(data|mnt)(/sub)? is writable)",
+        "so that other users may not use it",
+        {"mounts": ["copied up", "one over another", "private and unbindable"]},
+    ),
+    Accepted(
+        "crun",
+        r"writable: (\+.* /data/sub/.try: Read-only file system|-/data/sub is writable)",
+        "crun lets the container write into the empty directory over a hidden one",
+        {"paths": ["own"]},
     ),
     Accepted(
         "crun",
@@ -252,10 +267,10 @@ CRUN = [
     ),
     Accepted(
         "crun",
-        r"mountinfo: [-+]/sys/fs/cgroup(/\w+)? on \S+ (tmpfs|cgroup2?) .*",
+        r"mountinfo: [-+](/sys/fs)?/cgroup(/\w+)? on \S+ (tmpfs|cgroup2?) .*",
         "crun leaves the tmpfs of a cgroup v1 mount writable, names other sources, and is not shown"
         " the cgroup2 hierarchy",
-        {"mounts": ["mqueue and cgroup"]},
+        on=_V1,
     ),
     Accepted(
         "crun",
@@ -266,9 +281,47 @@ CRUN = [
     ),
     Accepted(
         "crun",
-        r"writable: -/sys/fs/cgroup",
+        r"writable: (\+.*/sys/fs/cgroup/.try: Read-only file system|-/sys/fs/cgroup is writable)",
         "crun leaves the tmpfs of a cgroup v1 mount writable",
         {"mounts": ["mqueue and cgroup"]},
+        on=_V1,
+    ),
+    Accepted(
+        "crun",
+        r"tree: [-+]cgroup 4[01]755 .*",
+        "crun makes missing mount points with mode 01755",
+    ),
+    Accepted(
+        "crun",
+        r"resources: ([-+][abc] .* r?w?m|-a \*:\* rwm)",
+        "crun has no default device rules where the config has none at all",
+        {"resources": ["none", "limits", "more limits"]},
+        on=_V1,
+    ),
+    Accepted(
+        "crun",
+        r"resources: (-c 5:1|\+c 10:200) rwm",
+        "the default device rules of runc have tun, those of crun the console",
+        {"resources": ["devices"]},
+        on=_V1,
+    ),
+    Accepted(
+        "crun",
+        r"mountinfo: [-+]/mnt on /: .*",
+        "crun binds a whole tree without noexec in a user namespace",
+        {"mounts": ["bind of a tree"], "namespaces": ["user"]},
+    ),
+    Accepted(
+        "crun",
+        r"(mountinfo|files|writable): [-+].*/mnt\b.*",
+        "crun leaves out the mounts below the one that it binds in a user namespace",
+        {"mounts": ["recursive attributes"], "namespaces": ["user"]},
+    ),
+    Accepted(
+        "crun",
+        r"mountinfo: [-+]/mnt on /: .*",
+        "without rootfsPropagation crun makes all mounts private at the end, even a shared one",
+        {"mounts": ["shared bind"], "propagation": ["unset"]},
     ),
 ]
 

@@ -1,11 +1,13 @@
 """The variants of each part of a config. Each variant is a function that changes a base config.
 
-`@` in a string stands for the directory of the bundle, since that has no fixed place.
+`@` in a string stands for the directory of the bundle, since that has no fixed place; beside it is
+`tree`, a directory with a mount below.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -111,6 +113,13 @@ def _namespaces(*add: str, without: tuple[str, ...] = ()) -> Variant:
     return change
 
 
+def _joined(config: Config) -> None:
+    """Namespaces by path: those of the tests, so that there is something to compare with."""
+    for namespace in config["linux"]["namespaces"]:
+        if namespace["type"] in ("ipc", "uts"):
+            namespace["path"] = f"/proc/{os.getpid()}/ns/{namespace['type']}"
+
+
 def _user_namespace(config: Config) -> None:
     mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
     config["linux"]["uidMappings"] = deepcopy(mapping)
@@ -154,14 +163,14 @@ def _readonly_root(config: Config) -> None:
 
 def _hostname(config: Config) -> None:
     """Only with a uts namespace of its own may a config name the host."""
-    if any(n["type"] == "uts" for n in config["linux"]["namespaces"]):
+    if {"type": "uts"} in config["linux"]["namespaces"]:
         config["hostname"] = "differential"
         config["domainname"] = "test.example"
         config["ociVersion"] = "1.1.0"
 
 
 def _sysctl(config: Config) -> None:
-    own = {n["type"] for n in config["linux"]["namespaces"]}
+    own = {n["type"] for n in config["linux"]["namespaces"] if "path" not in n}
     wanted = {
         "network": {"net.ipv4.ip_forward": "1", "net/core/somaxconn": "1234"},
         "ipc": {"kernel.msgmax": "9000", "kernel.shm_rmid_forced": "1"},
@@ -169,6 +178,19 @@ def _sysctl(config: Config) -> None:
     config["linux"]["sysctl"] = {
         key: value for name, keys in wanted.items() if name in own for key, value in keys.items()
     }
+
+
+def _resources(**resources: Any) -> Variant:
+    """Resources, with the cgroup mounted where the probe looks for what came of them."""
+
+    def change(config: Config) -> None:
+        config["linux"]["resources"] = deepcopy(resources)
+        if not any(m["type"] == "cgroup" for m in config["mounts"]):
+            config["mounts"].append(
+                mount("/cgroup", "cgroup", "cgroup", "nosuid", "noexec", "nodev", "ro")
+            )
+
+    return change
 
 
 def _seccomp(**profile: Any) -> Variant:
@@ -184,6 +206,7 @@ DIMENSIONS: dict[str, dict[str, Variant]] = {
         "host network": _namespaces(without=("network",)),
         "host ipc and uts": _namespaces(without=("ipc", "uts")),
         "host pid": _namespaces(without=("pid",)),
+        "joined": _joined,
     },
     "mounts": {
         "usual": _nothing,
@@ -231,6 +254,9 @@ DIMENSIONS: dict[str, dict[str, Variant]] = {
         "private and unbindable": _mounts(
             bind("/mnt", "@source", "bind", "private"),
             mount("/data/sub", "u", "tmpfs", "unbindable"),
+        ),
+        "recursive attributes": _mounts(
+            bind("/mnt", "@../tree", "rbind", "rro", "rnoexec", "rnosuid")
         ),
         "relative source": _mounts(bind("/mnt", "source", "bind")),
     },
@@ -328,6 +354,27 @@ DIMENSIONS: dict[str, dict[str, Variant]] = {
         "names": _hostname,
         "sysctl": _sysctl,
         "personality": _linux(personality={"domain": "LINUX32"}),
+    },
+    "resources": {
+        "none": _nothing,
+        "devices": _resources(
+            devices=[
+                {"allow": False, "access": "rwm"},
+                {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rw"},
+                {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rwm"},
+            ]
+        ),
+        "all devices": _resources(devices=[{"allow": True, "access": "rwm"}]),
+        "limits": _resources(
+            memory={"limit": 1 << 26, "reservation": 1 << 25, "swappiness": 10},
+            cpu={"shares": 512, "quota": 50000, "period": 100000, "cpus": "0", "mems": "0"},
+            pids={"limit": 99},
+        ),
+        "more limits": _resources(
+            memory={"limit": 1 << 26, "swap": 1 << 27, "disableOOMKiller": False},
+            cpu={"shares": 2},
+            pids={"limit": 1000},
+        ),
     },
     "seccomp": {
         "none": _nothing,

@@ -17,7 +17,7 @@ NoNewPrivs Seccomp Seccomp_filters Speculation_Store_Bypass Cpus_allowed_list Me
 CoreDumping
 """
 
-APPLETS = "sh cat tr readlink id find sort xargs stat mkdir rmdir chroot true"
+APPLETS = "sh cat tr readlink id find sort xargs stat mkdir rm rmdir chroot true"
 
 Sections = dict[str, list[str]]
 
@@ -140,4 +140,5 @@ _NORMALISERS: dict[str, Callable[[list[str]], list[str]]] = {
     "namespaces": _namespaces,
     "mountinfo": mounts,
     "pid": _pid,
+    "resources": sorted,
 }

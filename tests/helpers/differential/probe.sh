@@ -44,6 +44,17 @@ for p in /dev/null /dev/zero /dev/full /dev/fuse /dev/sub/loop /dev/pipe /dev/pl
 	if [ ! -e $p ]; then echo $p missing
 	elif [ $p != /dev/pipe ] && (: <$p); then echo $p opens; fi
 done 2>&1
+section resources
+for d in /cgroup /sys/fs/cgroup; do
+	[ -d $d/devices ] && cd $d && cat devices/devices.list &&
+		for f in memory/memory.limit_in_bytes memory/memory.soft_limit_in_bytes \
+			memory/memory.memsw.limit_in_bytes memory/memory.swappiness \
+			memory/memory.oom_control cpu/cpu.shares cpu/cpu.cfs_quota_us \
+			cpu/cpu.cfs_period_us cpuset/cpuset.cpus cpuset/cpuset.mems pids/pids.max; do
+			first $f
+		done 2>&1
+done
+cd /
 section hidden
 for p in /proc/acpi /proc/asound /proc/kcore /proc/keys /proc/latency_stats /proc/timer_list \
 	/proc/scsi /sys/firmware /data/secret; do
@@ -53,8 +64,14 @@ for p in /proc/acpi /proc/asound /proc/kcore /proc/keys /proc/latency_stats /pro
 	else echo $p is empty; fi
 done 2>&1
 section writable
-for p in / /tmp /data /data/sub /dev /dev/shm /proc/sys/kernel/domainname /proc/sysrq-trigger \
-	/sys /proc/bus /proc/irq /sys/fs/cgroup; do [ -w $p ] && echo $p; done
+for p in / /tmp /data /data/sub /mnt /dev /dev/shm /proc /proc/sys/kernel /sys /proc/bus /sys/fs/cgroup; do
+	if [ -d $p ] && (: >$p/.try); then
+		rm $p/.try && echo $p is writable
+	fi
+done 2>&1
+for p in /proc/sys/kernel/domainname /proc/sysrq-trigger /etc/file /mnt/file; do
+	[ -f $p ] && (: >>$p) && echo $p is writable
+done 2>&1
 section files
 stat -c '%n|%F|%a|%u|%g|%s' /etc/* /data /data/* /data/*/* /mnt /mnt/* /mnt/*/* /tmp /tmp/* \
 	/link/* /opt /opt/* /run/* /new/* /new/*/* /new/*/*/* 2>&1

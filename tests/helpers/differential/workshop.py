@@ -6,13 +6,14 @@ import json
 import os
 import shlex
 import shutil
+import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 from helpers.bundle import BUSYBOX
 from helpers.differential.dimensions import Config, localise
 from helpers.differential.probe import Sections, make_rootfs, normalise, sections, tree
-from helpers.leaks import remove_tree
+from helpers.leaks import CGROUPS, remove_tree
 from helpers.runtime import Runtime
 
 HOOK = """#!/bin/sh
@@ -63,6 +64,24 @@ class Workshop:
         self._cgroup = cgroup
         self._busybox = directory / "busybox"
         shutil.copy(BUSYBOX, self._busybox)
+        self._tree = directory / "tree"
+        (self._tree / "below").mkdir(parents=True)
+        subprocess.run(["mount", "-t", "tmpfs", "tree", self._tree / "below"], check=True)
+        (self._tree / "below/file").write_text("of the tree\n")
+
+    def close(self) -> None:
+        """Remove what is mounted, and the cgroups that other runtimes leave when they fail.
+
+        Raises:
+            AssertionError: pyrunc left some.
+        """
+        subprocess.run(["umount", self._tree / "below"], check=True)
+        for hierarchy in CGROUPS.iterdir():
+            for at, below, _ in os.walk(hierarchy / self._cgroup, topdown=False):
+                left = [name for name in below if "pyrunc" in name]
+                if left:
+                    raise AssertionError(f"left behind in {at}: {', '.join(left)}")
+                os.rmdir(at)
 
     def run(self, runtime: Runtime, config: Config, container_id: str) -> Result:
         """Run `config` once under `runtime`."""
