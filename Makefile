@@ -65,6 +65,7 @@ lint: build build/.stamp-system-lint
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy scripts/demo.py
 	clang-format --dry-run -Werror $(shell find csrc -name '*.[ch]')
 	$(VENV)/bin/python setup.py -q analyze
 
@@ -84,7 +85,7 @@ conformance: build build/.stamp-system-test build/.stamp-system-conformance
 	$(VENV)/bin/python -m conformance.run
 
 demo: build build/.stamp-system-test
-	$(VENV)/bin/python scripts/demo
+	$(VENV)/bin/python scripts/demo.py
 
 clean:
 	rm -rf build $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
