@@ -15,7 +15,7 @@ SOURCES := setup.py pyproject.toml $(shell find csrc pyrunc -type f \
 
 build: $(VENV)/.stamp-package
 
-# Debian's packages of one group (build, lint, test, conformance).
+# Debian's packages of one group (build, demo, lint, test, conformance).
 build/.stamp-system-%: scripts/install-deps
 	scripts/install-deps $*
 	mkdir -p $(@D) && touch $@
@@ -84,7 +84,7 @@ test: build build/.stamp-system-test build/.stamp-system-conformance
 conformance: build build/.stamp-system-test build/.stamp-system-conformance
 	$(VENV)/bin/python -m conformance.run
 
-demo: build build/.stamp-system-test
+demo: build build/.stamp-system-demo
 	$(VENV)/bin/python scripts/demo.py
 
 clean:

@@ -8,6 +8,7 @@ something explained there did not happen.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import re
@@ -163,7 +164,7 @@ def _lines(failures: Iterable[Failure]) -> set[str]:
 def run_all(
     tools: Tools, runtimes: Mapping[str, Path], programs: list[str], limit: float
 ) -> dict[str, Results]:
-    """Every program against every runtime, one at a time: they share the names of their cgroups."""
+    """Every program against every runtime, one at a time."""
     results: dict[str, Results] = {name: {} for name in runtimes}
     progress = sys.stderr.isatty()
     for program in programs:
@@ -226,7 +227,10 @@ def main() -> int:
         print(f"conformance: no such program: {', '.join(unknown)}", file=sys.stderr)
         return 2
 
-    results = run_all(tools, runtimes, options.program or list(tools.programs), options.limit)
+    # The programs share the names of their cgroups: with those of another checkout, too.
+    with open("/var/tmp/pyrunc-conformance.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        results = run_all(tools, runtimes, options.program or list(tools.programs), options.limit)
     write_json(results, options.json)
     print_table(results)
 

@@ -71,7 +71,7 @@ class Demo:
 
     def wait(self, container: str, status: str) -> None:
         """Wait until the container has a status, and show its state."""
-        command = [PYRUNC, "--root", self.root, "state", container]
+        command: list[str | Path] = [PYRUNC, "--root", self.root, "state", container]
         for _ in range(600):
             state = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
             if state["status"] == status:
@@ -135,7 +135,7 @@ def main() -> int:
         sys.exit("demo: must be root to run containers")
     for needed in (PYRUNC, BUSYBOX):
         if not needed.exists():
-            sys.exit(f"demo: no {needed}: make build, scripts/install-deps test")
+            sys.exit(f"demo: no {needed}: make build, scripts/install-deps demo")
     adopt_orphans()
     name = f"demo-{os.getpid()}"
     directory = Path(tempfile.mkdtemp(prefix="pyrunc-demo-", dir="/var/tmp"))
