@@ -111,15 +111,6 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known("linux_cgroups_memory", "memory kernel is set correctly", _NO_KMEM),
     Known("linux_cgroups_relative_memory", "memory kernel is set correctly", _NO_KMEM),
-    *(
-        Known(
-            f"linux_cgroups_{kind}devices",
-            "devices c 10:229 rwm is set correctly",
-            "program: it wants the rules of config.json to stand before those of the default "
-            "devices in devices.list",
-        )
-        for kind in ("", "relative_")
-    ),
     Known(
         "linux_mount_label",
         "exit status 1",

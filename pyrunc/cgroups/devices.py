@@ -196,13 +196,14 @@ class DevicePolicy:
         if self.allow_by_default or self.allow_by_default != target.allow_by_default:
             steps.append((target.allow_by_default, "a *:* rwm"))
             old = {}
-        # First what is new: it may cover what is dropped after it.
-        for key in sorted(target.exceptions):
-            gained = target.exceptions[key] & ~old.get(key, 0)
+        # First what is new: it may cover what is dropped after it. In the order of the rules, which
+        # is the order that devices.list then shows.
+        for key, access in target.exceptions.items():
+            gained = access & ~old.get(key, 0)
             if gained:
                 steps.append((not target.allow_by_default, entry(key, gained)))
-        for key in sorted(old):
-            dropped = old[key] & ~target.exceptions.get(key, 0)
+        for key, access in old.items():
+            dropped = access & ~target.exceptions.get(key, 0)
             if dropped:
                 steps.append((target.allow_by_default, entry(key, dropped)))
         return steps

@@ -7,7 +7,7 @@ import time
 
 from pyrunc.cgroups import tree
 from pyrunc.cgroups.cgroup import FREEZE_TIMEOUT, SIGKILL, Cgroup
-from pyrunc.cgroups.files import failure, read_text, refuse, write_text
+from pyrunc.cgroups.files import asked_by, failure, read_or_empty, read_text, refuse, write_text
 from pyrunc.errors import CgroupError
 
 TYPE_CHECKING = False
@@ -38,6 +38,17 @@ class V1Cgroup(Cgroup):
         super()._make(path, made)
         if path == self.plan.paths.get("freezer") and path not in made and self.frozen:
             raise refuse(f"cgroup {path} is frozen", "/linux/cgroupsPath")
+
+    def create(self) -> None:
+        super().create()
+        for write in self.plan.writes:
+            # Since Linux 5.16 the kernel takes the value and forgets it.
+            if write.path.endswith("/memory.kmem.limit_in_bytes"):
+                limit = read_or_empty(write.path).strip()
+                if int(write.value) > 0 and int(limit or 0) > int(write.value):
+                    from pyrunc import log
+
+                    log.warning(f"{write} has no effect on this kernel{asked_by(write.pointer)}")
 
     def _freezer(self) -> str:
         path = self.plan.paths.get("freezer")

@@ -840,3 +840,15 @@ def test_rootless_with_a_path_is_told(base: str) -> None:
     message, pointer = unprivileged({"cgroupsPath": f"/{base}"})
     assert pointer == "/linux/cgroupsPath"
     assert "Permission denied" in message
+
+
+@needs("memory")
+def test_kernel_memory_that_the_kernel_does_not_limit(
+    make: Make, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if FACTS.kernel < (5, 16):
+        pytest.skip("this kernel limits kernel memory")
+    make({"memory": {"kernel": 32 << 20}}).create()
+    warning = capfd.readouterr().err
+    assert "memory.kmem.limit_in_bytes has no effect on this kernel" in warning
+    assert "config.json: /linux/resources/memory/kernel" in warning

@@ -300,17 +300,17 @@ def test_controller_that_is_not_mounted_and_not_asked_for() -> None:
 
 
 DEFAULTS = [
-    "allow b *:* m",
     "allow c *:* m",
+    "allow b *:* m",
     "allow c 1:3 rwm",
-    "allow c 1:5 rwm",
-    "allow c 1:7 rwm",
     "allow c 1:8 rwm",
-    "allow c 1:9 rwm",
+    "allow c 1:7 rwm",
     "allow c 5:0 rwm",
+    "allow c 1:5 rwm",
+    "allow c 1:9 rwm",
+    "allow c 136:* rwm",
     "allow c 5:2 rwm",
     "allow c 10:200 rwm",
-    "allow c 136:* rwm",
 ]
 
 
@@ -318,17 +318,19 @@ def test_devices_without_rules() -> None:
     assert device_entries({}) == ["deny a *:* rwm", *DEFAULTS]
 
 
-def test_devices_with_rules() -> None:
+def test_rules_of_the_config_come_first_and_in_their_order() -> None:
     rules = [
         {"allow": False, "access": "rwm"},
-        {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "r"},
+        {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rwm"},
         {"allow": True, "type": "b", "major": 8, "access": "rw"},
+        {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "r"},
     ]
     assert device_entries({"resources": {"devices": rules}}) == [
         "deny a *:* rwm",
-        *DEFAULTS[:1],
+        "allow c 10:229 rwm",
         "allow b 8:* rw",
-        *DEFAULTS[1:],
+        "allow c 1:3 rwm",  # together with the default rule
+        *(entry for entry in DEFAULTS if "c 1:3 " not in entry),
     ]
 
 
