@@ -129,20 +129,7 @@ static int check_inside(struct init *init, const char *path)
 
 int op_change_directory(struct init *init, const struct change_directory *op)
 {
-	if (chdir(op->path) < 0) {
-		if (errno != ENOENT)
-			return fail(init, "chdir", op->path);
-		cleanup_fd int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-		int before = init->rootfs;
-
-		init->rootfs = root;
-		cleanup_fd int made = make_directory(init, op->path, 0755);
-
-		init->rootfs = before;
-		if (made < 0)
-			return fail(init, "mkdirat", op->path);
-		if (fchdir(made) < 0)
-			return fail(init, "chdir", op->path);
-	}
+	if (chdir(op->path) < 0)
+		return fail(init, "chdir", op->path);
 	return check_inside(init, op->path);
 }

@@ -707,7 +707,7 @@ class LoadSeccomp(Operation):
 
 
 class ChangeDirectory(Operation):
-    """chdir(2), making the directory if it is missing, and check that it lies inside the root."""
+    """chdir(2), and check that the directory lies inside the root."""
 
     path: Text
 
