@@ -62,6 +62,25 @@ class ExecOptions:
         self.rootless = rootless
 
 
+#: What a process has of the container's own where it says nothing else, as with runc.
+_INHERITED = (
+    "capabilities",
+    "apparmorProfile",
+    "selinuxLabel",
+    "oomScoreAdj",
+    "scheduler",
+    "ioPriority",
+    "execCPUAffinity",
+)
+
+
+def completed(process: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """`process` with what it leaves out as in `own`, the process of the container's config.json."""
+    given = {name for name, value in process.items() if value not in (None, "", [])}
+    inherited = {name: own[name] for name in _INHERITED if name in own and name not in given}
+    return {**process, **inherited}
+
+
 def execute(container: Container, process: dict[str, Any], options: ExecOptions) -> int:
     """Run `process` (config.md, "Process") in a container.
 
@@ -131,6 +150,7 @@ class _Execution:
         state = container.state
         facts = HostFacts()
         self.config = container.store.read_config()
+        process = completed(process, self.config.get("process") or {})
         bundle = Bundle(state["bundle"], self.config, state["rootfs"])
         self.cgroup = self._cgroup()
         rootless = is_rootless(facts, options.rootless)
