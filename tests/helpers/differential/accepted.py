@@ -359,4 +359,28 @@ BOTH = [
     for name in ("runc", "crun")
 ]
 
+EXEC = [
+    Accepted(
+        "runc",
+        r"limits: [-+]Max open files +(256|512) +512 +files *",
+        "the runtime library of Go raises the soft limit of runc's exec to the hard one",
+        {"rlimits": ["one"]},
+    ),
+    Accepted(
+        "runc",
+        r"status: [-+]Umask: \d+",
+        "runc 1.1 does not apply the umask of an executed process",
+        {"user": ["umask", "root with umask"]},
+    ),
+    *(
+        Accepted(
+            name,
+            r"values: [-+]/proc/self/oom_score_adj \d+",
+            "the oomScoreAdj of an executed process is ignored by the others",
+            {"process": ["oom score"]},
+        )
+        for name in ("runc", "crun")
+    ),
+]
+
 ACCEPTED = [row for row in (*RUNC, *CRUN, *BOTH) if row.on]

@@ -17,7 +17,7 @@ NoNewPrivs Seccomp Seccomp_filters Speculation_Store_Bypass Cpus_allowed_list Me
 CoreDumping
 """
 
-APPLETS = "sh cat tr readlink id find sort xargs stat mkdir rm rmdir chroot true"
+APPLETS = "sh cat tr readlink id find sort xargs stat mkdir rm rmdir chroot true sleep"
 
 Sections = dict[str, list[str]]
 

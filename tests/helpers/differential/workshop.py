@@ -7,6 +7,8 @@ import os
 import shlex
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +17,8 @@ from helpers.differential.dimensions import Config, localise
 from helpers.differential.probe import Sections, make_rootfs, normalise, sections, tree
 from helpers.leaks import CGROUPS, remove_tree
 from helpers.runtime import Runtime
+
+_ENVIRONMENT = {"PATH": os.environ["PATH"]}
 
 HOOK = """#!/bin/sh
 state=$(cat)
@@ -85,23 +89,61 @@ class Workshop:
 
     def run(self, runtime: Runtime, config: Config, container_id: str) -> Result:
         """Run `config` once under `runtime`."""
-        bundle = self._directory / container_id
-        self._make_bundle(bundle, config)
-        try:
-            # Not /dev/null: crun gives the files behind standard input to the container's user.
-            environment = {"PATH": os.environ["PATH"]}
+        with self._bundle(runtime, config, container_id) as bundle:
+            # Not /dev/null as standard input: crun would give it to the container's user.
             done = runtime.run(
-                container_id, bundle, check=False, stdin="", cwd=bundle, env=environment
+                container_id, bundle, check=False, stdin="", cwd=bundle, env=_ENVIRONMENT
             )
             seen = sections(done.stdout)
-            hooks = _hook_log(bundle, seen)
             return Result(
                 done.returncode,
                 normalise(seen, bundle, container_id),
-                hooks,
+                _hook_log(bundle, seen),
                 [line for line in tree(bundle / "rootfs") if not line.startswith("log ")],
                 done.stderr.strip().replace(str(bundle), "<bundle>"),
             )
+
+    def execute(
+        self, runtime: Runtime, config: Config, processes: list[Config], container_id: str
+    ) -> list[Result]:
+        """Start a container that sleeps, and execute each of `processes` in it."""
+        sleeping = {**config, "process": {**config["process"], "args": ["/bin/sleep", "1000"]}}
+        with self._bundle(runtime, sleeping, container_id) as bundle:
+            self._start(runtime, bundle, container_id)
+            results = []
+            for process in processes:
+                document = bundle / "process.json"
+                document.write_text(json.dumps(process))
+                done = runtime(
+                    "exec",
+                    "--process",
+                    document,
+                    container_id,
+                    check=False,
+                    stdin="",
+                    env=_ENVIRONMENT,
+                )
+                seen = normalise(sections(done.stdout), bundle, container_id)
+                results.append(Result(done.returncode, seen, [], [], done.stderr.strip()))
+            return results
+
+    def _start(self, runtime: Runtime, bundle: Path, container_id: str) -> None:
+        """As `Runtime.detached`, but not with /dev/null: crun gives it to the container's user."""
+        with (bundle / "input").open("w+b") as stdin, (bundle / "output").open("w+b") as output:
+            subprocess.run(
+                runtime.command("run", "--bundle", bundle, "--detach", container_id),
+                stdin=stdin,
+                stdout=output,
+                stderr=output,
+                check=True,
+            )
+
+    @contextmanager
+    def _bundle(self, runtime: Runtime, config: Config, container_id: str) -> Iterator[Path]:
+        bundle = self._directory / container_id
+        self._make_bundle(bundle, config)
+        try:
+            yield bundle
         finally:
             if (runtime.root / container_id).exists():
                 runtime("delete", "--force", container_id, check=False)
