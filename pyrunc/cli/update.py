@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 
+from pyrunc import log
 from pyrunc.cli.parser import TEXT, Command, Flag
 from pyrunc.cli.settings import absolute
-from pyrunc.errors import ConfigError, StateError, UsageError, Violation
+from pyrunc.errors import ConfigError, UsageError, Violation
 from pyrunc.spec.version import OCI_VERSION
 
 TYPE_CHECKING = False
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from pyrunc.cli.parser import Arguments
     from pyrunc.cli.settings import Settings
-    from pyrunc.container.container import Container
 
 
 def _size(option: str, text: str) -> int:
@@ -86,12 +86,14 @@ RESOURCES = {
         "memory that is kept when memory is short",
     ),
     "memory-swap": ("memory/swap", _size, "BYTES", "limit of memory and swap; -1 for none"),
-    "kernel-memory": ("memory/kernel", _size, "BYTES", "obsolete; the kernel ignores it"),
     "kernel-memory-tcp": ("memory/kernelTCP", _size, "BYTES", "limit of memory of TCP buffers"),
     "pids-limit": ("pids/limit", _integer, "N", "limit of processes and threads; -1 for none"),
     "l3-cache-schema": ("intelRdt/l3CacheSchema", _text, "SCHEMA", "Intel RDT: L3 cache"),
     "mem-bw-schema": ("intelRdt/memBwSchema", _text, "SCHEMA", "Intel RDT: memory bandwidth"),
 }
+
+#: What nothing can be done about, and is a warning, as in runc.
+IGNORED = (Flag("kernel-memory", "ignored: no kernel has it any more", kind=TEXT, metavar="BYTES"),)
 
 COMMAND = Command(
     "update",
@@ -99,8 +101,8 @@ COMMAND = Command(
     operands="<container-id>",
     minimum=1,
     description="""\
-Changes limits of a container that is not stopped. What is not named keeps its value. Sizes may have
-a unit: 64M, 1.5G (powers of 1024).
+Changes limits of a container that is not stopped, all of those named or, if one is refused, none.
+What is not named keeps its value. Sizes may have a unit: 64M, 1.5G (powers of 1024).
 
 With --resources, limits are read as JSON in the form of linux.resources of config.json, and the
 other options are ignored:
@@ -117,6 +119,7 @@ other options are ignored:
             Flag(name, text, kind=TEXT, metavar=metavar)
             for name, (_, _, metavar, text) in RESOURCES.items()
         ),
+        *IGNORED,
     ),
     examples=(("pyrunc update --memory 256M --pids-limit 100 web", "set two limits"),),
 )
@@ -125,30 +128,14 @@ other options are ignored:
 def run(settings: Settings, arguments: Arguments) -> int:
     path = arguments.text("resources")
     resources = read_resources(path) if path else resources_of(arguments)
+    for flag in IGNORED:
+        if arguments.text(flag.name):
+            log.warning(f"update: --{flag.name} is ignored: the kernel has no such limit any more")
     from pyrunc.container.container import Container
-    from pyrunc.host.facts import HostFacts
 
-    rdt = resources.pop("intelRdt", None)
-    container = Container.load(settings.root, arguments.positional[0])
-    with container.lock():
-        if container.status == "stopped":
-            raise StateError(f"cannot update container {container.id}: it is stopped")
-        if rdt:
-            _update_rdt(container, rdt)
-        container.cgroup.update(resources, HostFacts())
+    rdt = resources.pop("intelRdt", None) or {}
+    Container.load(settings.root, arguments.positional[0]).update(resources, rdt)
     return 0
-
-
-def _update_rdt(container: Container, rdt: dict[str, Any]) -> None:
-    from pyrunc.plan.resctrl import schema_lines
-
-    resctrl = container.resctrl
-    if resctrl is None:
-        raise StateError(
-            f"update: --l3-cache-schema, --mem-bw-schema: container {container.id} has no"
-            " Intel RDT limits (linux.intelRdt)"
-        )
-    resctrl.write_schemata("".join(f"{line}\n" for line, _ in schema_lines(rdt)))
 
 
 def resources_of(arguments: Arguments) -> dict[str, Any]:

@@ -255,6 +255,12 @@ class Container:
             if cgroup.exists():
                 cgroup.kill(SIGKILL)
 
+    def update(self, resources: dict[str, Any], rdt: dict[str, Any] | None = None) -> None:
+        """Change limits, all or none: those of `linux.resources`, and of `linux.intelRdt`. See `update.update`."""
+        from pyrunc.container.update import update
+
+        update(self, resources, rdt or {})
+
     @property
     def process(self) -> dict[str, Any]:
         """The process object of the configuration that it was created with; {} if there is none."""

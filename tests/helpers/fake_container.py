@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -40,9 +39,7 @@ class FakeContainer:
         self.id = name
         self.status = "running"
         self.store = SimpleNamespace(read_config=lambda: {"process": PROCESS})
-        self.cgroup = SimpleNamespace(
-            pids=lambda: [42, 7], update=lambda resources, _: self._record("update", resources)
-        )
+        self.cgroup = SimpleNamespace(pids=lambda: [42, 7])
 
     @classmethod
     def load(cls, root: str, name: str) -> FakeContainer:
@@ -84,12 +81,12 @@ class FakeContainer:
     def resume(self) -> None:
         self._record("resume")
 
+    def update(self, resources: dict[str, Any], rdt: dict[str, Any]) -> None:
+        self._record("update", resources, rdt)
+
     def exec(self, process: dict[str, Any], options: Options) -> int:
         self._record("exec", process, options)
         return 7
-
-    def lock(self) -> AbstractContextManager[None]:
-        return nullcontext()
 
 
 def modules(ids: tuple[str, ...]) -> dict[str, ModuleType]:

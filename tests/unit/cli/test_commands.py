@@ -231,6 +231,7 @@ def test_update(cli: Any) -> None:
                 "cpu": {"quota": -1, "period": 100000, "cpus": "0-1"},
                 "pids": {"limit": -1},
             },
+            {},
         )
     ]
 
@@ -259,8 +260,34 @@ def test_update_refuses(cli: Any, option: str, value: str) -> None:
     [("0", 0), ("65536", 65536), ("1k", 1024), ("2KB", 2048), ("3kib", 3072), ("0.5G", 1 << 29)],
 )
 def test_sizes(cli: Any, text: str, size: int) -> None:
-    ((_, _, resources),) = cli("update", "--memory", text, "web").calls
+    ((_, _, resources, _),) = cli("update", "--memory", text, "web").calls
     assert resources == {"memory": {"limit": size}}
+
+
+def test_update_of_resctrl_and_what_is_no_more(cli: Any) -> None:
+    line = cli(
+        *("update", "--l3-cache-schema", "L3:0=f", "--mem-bw-schema", "MB:0=50", "web"),
+        *("--kernel-memory", "1M"),
+    )
+    ((_, _, resources, rdt),) = line.calls
+    assert resources == {}
+    assert rdt == {"l3CacheSchema": "L3:0=f", "memBwSchema": "MB:0=50"}
+    assert "level=warning" in line.err
+    assert "--kernel-memory is ignored" in line.err
+
+
+def test_validate(cli: Any, bundle: Path) -> None:
+    assert cli("validate", str(bundle)).out == "valid\n"
+    config = json.loads((bundle / "config.json").read_text())
+    config["process"]["cwd"] = "relative"
+    config["mounts"][0]["destination"] = 5
+    (bundle / "config.json").write_text(json.dumps(config))
+    line = cli("validate", str(bundle / "config.json"))
+    assert (line.code, line.err) == (1, "")
+    assert [text.partition(":")[0] for text in line.out.splitlines()] == [
+        "/mounts/0/destination",
+        "/process/cwd",
+    ]
 
 
 def test_spec(cli: Any, tmp_path: Path) -> None:
