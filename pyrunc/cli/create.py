@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyrunc.cli.flags import CREATE_FLAGS, bundle_of, create_options
+from pyrunc.cli.flags import CREATE_FLAGS, NO_SUBREAPER, bundle_of, create_options
 from pyrunc.cli.parser import Command
 
 TYPE_CHECKING = False
@@ -21,7 +21,7 @@ is made, namespaces, mounts and cgroup, but the process of config.json is not ex
 `pyrunc start`.
 
 The id names the container on this host, and may have letters, digits and any of _ + - .""",
-    flags=CREATE_FLAGS,
+    flags=(*CREATE_FLAGS, NO_SUBREAPER),
     examples=(("pyrunc create --bundle /srv/web --pid-file /run/web.pid web", "create it"),),
 )
 

@@ -17,18 +17,27 @@ COMMAND = Command(
     description="""\
 Deletes a container that is stopped or was never started: its cgroup, its state and what is left of
 its mounts. With --force it may also be running, and need not exist.""",
-    flags=(Flag("force f", "kill the container first (SIGKILL) if it runs"),),
+    flags=(
+        Flag("force f", "kill the container first (SIGKILL) if it runs"),
+        Flag(
+            "regex r",
+            "do it to all containers whose whole id matches <container-id>, a regular expression",
+        ),
+    ),
 )
 
 
 def run(settings: Settings, arguments: Arguments) -> int:
-    name = arguments.positional[0]
-    if arguments.switch("force"):
-        from pyrunc.container.container import delete_remains
+    from pyrunc.container.container import Container, delete_remains
 
-        delete_remains(settings.root, name)
-    else:
-        from pyrunc.container.container import Container
+    names = arguments.positional
+    if arguments.switch("regex"):
+        from pyrunc.cli.flags import matching
 
-        Container.load(settings.root, name).delete()
+        names = matching(settings.root, "delete", names[0])
+    for name in names:
+        if arguments.switch("force"):
+            delete_remains(settings.root, name)
+        else:
+            Container.load(settings.root, name).delete()
     return 0

@@ -73,6 +73,7 @@ Options end at the container id: what follows belongs to the command.""",
             kind=TEXTS,
             metavar="[CONTROLLER[,…]:]PATH",
         ),
+        flags.NO_SUBREAPER,
         Flag("ignore-paused", "execute it also in a paused container, where it waits for resume"),
     ),
     examples=(

@@ -41,6 +41,10 @@ PRESERVE_FDS = Flag(
 )
 DETACH = Flag("detach d", "do not wait for the process")
 
+NO_SUBREAPER = Flag(
+    "no-subreaper", "for scripts of other runtimes: this command never adopts orphaned processes"
+)
+
 CREATE_FLAGS = (
     BUNDLE,
     CONFIG,
@@ -51,6 +55,23 @@ CREATE_FLAGS = (
     Flag("no-new-keyring", "keep the session keyring of the caller"),
     PRESERVE_FDS,
 )
+
+
+def matching(root: str, command: str, expression: str) -> list[str]:
+    """The ids that a regular expression matches whole.
+
+    Raises:
+        UsageError: it is none.
+    """
+    import re
+
+    from pyrunc.container.store import list_ids
+
+    try:
+        pattern = re.compile(expression)
+    except re.error as error:
+        raise UsageError(f'{command}: --regex "{expression}": {error}') from None
+    return [each for each in list_ids(root) if pattern.fullmatch(each)]
 
 
 def preserved_fds(arguments: Arguments) -> int:

@@ -19,7 +19,13 @@ COMMAND = Command(
     description="""\
 Sends a signal to the first process of a container, SIGTERM where none is named. A signal is given
 by name, with or without SIG, or by number.""",
-    flags=(Flag("all a", "send it to every process in the container's cgroup"),),
+    flags=(
+        Flag("all a", "send it to every process in the container's cgroup"),
+        Flag(
+            "regex r",
+            "do it to all containers whose whole id matches <container-id>, a regular expression",
+        ),
+    ),
     examples=(
         ("pyrunc kill web", "ask it to end"),
         ("pyrunc kill web KILL", "end it"),
@@ -33,5 +39,11 @@ def run(settings: Settings, arguments: Arguments) -> int:
     number = signal_number(signal[0] if signal else "TERM")
     from pyrunc.container.container import Container
 
-    Container.load(settings.root, name).kill(number, all=arguments.switch("all"))
+    names = [name]
+    if arguments.switch("regex"):
+        from pyrunc.cli.flags import matching
+
+        names = matching(settings.root, "kill", name)
+    for each in names:
+        Container.load(settings.root, each).kill(number, all=arguments.switch("all"))
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pyrunc.cli.flags import BUNDLE
-from pyrunc.cli.parser import Command, Flag
+from pyrunc.cli.parser import TEXT, Command, Flag
 from pyrunc.cli.settings import absolute
 from pyrunc.errors import BundleError
 
@@ -22,6 +22,7 @@ Writes a config.json that runs sh in a new container with few privileges, to be 
 config.json is not touched.""",
     flags=(
         BUNDLE,
+        Flag("file f", "write this file instead of config.json", kind=TEXT, metavar="FILE"),
         Flag("rootless", "for a container that is run without root, in a user namespace"),
     ),
     examples=(
@@ -37,7 +38,8 @@ def run(settings: Settings, arguments: Arguments) -> int:
     from pyrunc.spec.json import dumps
     from pyrunc.spec.template import default_config
 
-    path = os.path.join(absolute(arguments.text("bundle") or "."), "config.json")
+    directory = absolute(arguments.text("bundle") or ".")
+    path = os.path.join(directory, arguments.text("file") or "config.json")
     data = dumps(default_config(arguments.switch("rootless")), 2) + "\n"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:

@@ -94,6 +94,18 @@ def is_rootless(facts: HostFacts, choice: str) -> bool:
     return choice == "true"
 
 
+def listen_fds() -> int:
+    """How many descriptors from 3 on are sockets for the program: sd_listen_fds(3).
+
+    Where LISTEN_PID is missing, they are taken to be meant for us, as crun does.
+    """
+    count = os.environ.get("LISTEN_FDS") or ""
+    meant_for = os.environ.get("LISTEN_PID") or ""
+    if not count.isdigit() or (meant_for and meant_for != str(os.getpid())):
+        return 0
+    return int(count)
+
+
 def compile_bundle(
     root: str, container_id: str, bundle: Bundle, options: CreateOptions, facts: HostFacts
 ) -> Plan:
@@ -102,14 +114,11 @@ def compile_bundle(
     cgroup = compile_cgroup(
         bundle.config, container_id, facts, driver=options.cgroup_driver, rootless=rootless
     )
-    listen_fds = 0
-    if (os.environ.get("LISTEN_FDS") or "").isdigit():
-        listen_fds = int(os.environ["LISTEN_FDS"])
     plan_options = PlanOptions(
         no_pivot=options.no_pivot,
         no_new_keyring=options.no_new_keyring,
         preserve_fds=options.preserve_fds,
-        listen_fds=listen_fds,
+        listen_fds=listen_fds(),
         listen_names=os.environ.get("LISTEN_FDNAMES") or "",
         seccomp_cache=seccomp_cache(),
         rootless=rootless,
@@ -139,6 +148,7 @@ def create(root: str, container_id: str, bundle: Bundle, options: CreateOptions)
     """
     store = Store(root, container_id)
     _check_console(bundle, options)
+    check_descriptors(3 + listen_fds(), options.preserve_fds)
     for warning in warnings(bundle.config):
         log.warning(str(warning))
     plan = compile_bundle(root, container_id, bundle, options, HostFacts())
@@ -150,6 +160,15 @@ def create(root: str, container_id: str, bundle: Bundle, options: CreateOptions)
         except BaseException:
             creation.undo()
             raise
+
+
+def check_descriptors(first: int, count: int) -> None:
+    """Raise UsageError unless `count` descriptors from `first` on are open."""
+    for fd in range(first, first + count):
+        try:
+            os.fstat(fd)
+        except OSError:
+            raise UsageError(f"--preserve-fds {count}: descriptor {fd} is not open") from None
 
 
 def _check_console(bundle: Bundle, options: CreateOptions) -> None:

@@ -7,7 +7,12 @@ import os
 from pyrunc import log
 from pyrunc.cgroups import Cgroup
 from pyrunc.container.container import Container
-from pyrunc.container.creation import connect_unix, is_rootless, send_fd
+from pyrunc.container.creation import (
+    check_descriptors,
+    connect_unix,
+    is_rootless,
+    send_fd,
+)
 from pyrunc.container.session import SYNC_SECCOMP, Session, close_all
 from pyrunc.container.store import seccomp_cache, write_pid_file
 from pyrunc.errors import StateError, UsageError
@@ -100,6 +105,7 @@ def execute(container: Container, process: dict[str, Any], options: ExecOptions)
             " resume it first, or use --ignore-paused"
         )
     check_process(process, "process")
+    check_descriptors(3, options.preserve_fds)
     for warning in warnings({"process": without_nulls(process)}):
         log.warning(str(warning))
     terminal = bool(process.get("terminal"))

@@ -28,6 +28,7 @@ WRONG = [
     ("--bundle /b create x", "it belongs after a command (as in `pyrunc create --bundle`)", None),
     ("--rootless maybe list", "--rootless maybe: must be one of auto, true, false", 1),
     ("--cgroup-manager foo list", "must be one of cgroupfs, systemd, disabled", None),
+    ("--usage", "unknown flag --usage", None),
     ("---debug list", "unknown flag ---debug", None),
     ("-=x list", "unknown flag -", None),
     ("create", "create: <container-id> is missing", None),
