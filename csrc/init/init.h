@@ -45,6 +45,10 @@ int make_directory(struct init *init, const char *path, mode_t mode);
 int make_file(struct init *init, const char *path);
 int fd_path(int fd, char buffer[32]);
 
+/* rootfs.c */
+int place_symlink(struct init *init, const char *target, const char *destination,
+		  uint32_t existing);
+
 /* procfs.c */
 int open_procfs(struct init *init);
 int write_proc(struct init *init, const char *path, const char *value);

@@ -204,41 +204,27 @@ static int bind_attributes(struct init *init, int fd, uint64_t set, uint64_t cle
 	return set_attributes(init, fd, at_flags, attr, path);
 }
 
-/* Make the destination of a bind mount to suit its source: a directory, or a file for anything
- * else. */
-static int bind_target(struct init *init, int source, const char *destination)
+static unsigned tree_flags(uint32_t flags)
 {
-	struct stat info;
-
-	if (fstat(source, &info) < 0)
-		return -1;
-	return S_ISDIR(info.st_mode) ? make_directory(init, destination, 0755)
-				     : make_file(init, destination);
+	return OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (flags & BIND_RECURSIVE ? AT_RECURSIVE : 0) |
+	       (flags & BIND_NO_SYMLINK_SOURCE ? AT_SYMLINK_NOFOLLOW : 0);
 }
 
-static int copy_symlink(struct init *init, const struct mount_bind *op, bool *done)
+/* A symlink as source, opened as itself: the same one is made at the destination. */
+static int copy_symlink(struct init *init, int source, const char *destination)
 {
-	char link[PATH_MAX], name[256];
-	ssize_t size = readlink(op->source, link, sizeof link - 1);
+	char link[PATH_MAX];
+	ssize_t size = readlinkat(source, "", link, sizeof link - 1);
 
-	*done = false;
 	if (size < 0)
-		return 0; /* not a symlink: an ordinary bind mount */
+		return fail(init, "readlinkat", destination);
 	link[size] = '\0';
-	cleanup_fd int parent = make_parent(init, op->destination, name);
-
-	if (parent < 0)
-		return fail(init, "openat2", op->destination);
-	*done = true;
-	if (symlinkat(link, parent, name) < 0 && errno != EEXIST)
-		return fail(init, "symlinkat", op->destination);
-	return 0;
+	return place_symlink(init, link, destination, LINK_REFUSE);
 }
 
 int op_mount_bind(struct init *init, const struct mount_bind *op)
 {
-	unsigned tree =
-	    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (op->flags & BIND_RECURSIVE ? AT_RECURSIVE : 0);
+	struct stat info;
 	cleanup_fd int opened = -1;
 	int mount;
 
@@ -246,23 +232,18 @@ int op_mount_bind(struct init *init, const struct mount_bind *op)
 		mount = slot_fd(init, op->source_slot);
 		if (mount < 0)
 			return -1;
-	} else if (op->flags & BIND_SOURCE_IN_ROOTFS) {
-		cleanup_fd int inside = open_inside(init, op->source, O_PATH, 0);
-
-		if (inside < 0)
-			return fail(init, "openat2", op->source);
-		mount = opened = sys_open_tree(inside, "", tree | AT_EMPTY_PATH);
 	} else {
-		bool done = false;
-
-		if (op->flags & BIND_NO_SYMLINK_SOURCE &&
-		    (copy_symlink(init, op, &done) < 0 || done))
-			return done && init->failure.type == 0 ? 0 : -1;
-		mount = opened = sys_open_tree(AT_FDCWD, op->source, tree);
+		mount = opened = sys_open_tree(AT_FDCWD, op->source, tree_flags(op->flags));
 	}
 	if (mount < 0)
 		return fail(init, "open_tree", op->source);
-	cleanup_fd int target = bind_target(init, mount, op->destination);
+	if (fstat(mount, &info) < 0)
+		return fail(init, "fstat", op->source);
+	if (S_ISLNK(info.st_mode))
+		return copy_symlink(init, mount, op->destination);
+	/* a directory for a directory, and a file for anything else */
+	cleanup_fd int target = S_ISDIR(info.st_mode) ? make_directory(init, op->destination, 0755)
+						      : make_file(init, op->destination);
 
 	if (target < 0)
 		return fail(init, "openat2", op->destination);
@@ -305,9 +286,7 @@ int op_enter_rootfs(struct init *init, const struct enter_rootfs *op)
 
 int op_open_tree(struct init *init, const struct open_tree *op)
 {
-	unsigned recursive = op->flags & BIND_RECURSIVE ? AT_RECURSIVE : 0;
-	cleanup_fd int fd =
-	    sys_open_tree(AT_FDCWD, op->source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive);
+	cleanup_fd int fd = sys_open_tree(AT_FDCWD, op->source, tree_flags(op->flags));
 
 	if (fd < 0)
 		return fail(init, "open_tree", op->source);

@@ -14,10 +14,12 @@
 #define SYNC_SECCOMP 0x5u
 #define BIND_RECURSIVE 0x1u
 #define BIND_NO_SYMLINK_SOURCE 0x2u
-#define BIND_SOURCE_IN_ROOTFS 0x4u
 #define FS_NO_SYMLINK 0x1u
 #define FS_COPY_UP 0x2u
 #define FS_KEEP_MODE 0x4u
+#define LINK_KEEP 0x0u
+#define LINK_REPLACE 0x1u
+#define LINK_REFUSE 0x2u
 
 struct sync {
 	uint32_t kind;
@@ -115,7 +117,7 @@ struct make_directory {
 struct make_symlink {
 	const char *target;
 	const char *destination;
-	uint32_t replace;
+	uint32_t existing;
 };
 struct make_node {
 	const char *destination;
@@ -483,7 +485,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 		struct make_symlink op = {0};
 		if (read_text(in, &op.target) &&
 		    read_text(in, &op.destination) &&
-		    read_u32(in, &op.replace) &&
+		    read_u32(in, &op.existing) &&
 		    read_end(in))
 			return op_make_symlink(init, &op);
 		break;

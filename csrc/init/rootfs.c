@@ -52,30 +52,34 @@ int op_make_directory(struct init *init, const struct make_directory *op)
 	return fd < 0 ? fail(init, "mkdirat", op->destination) : 0;
 }
 
-int op_make_symlink(struct init *init, const struct make_symlink *op)
+/* Make a symlink at `destination`. One that leads to `target` already is as good; of anything else
+ * that is there, `existing` tells what becomes. */
+int place_symlink(struct init *init, const char *target, const char *destination, uint32_t existing)
 {
-	char name[256];
-	cleanup_fd int parent = make_parent(init, op->destination, name);
+	char name[256], link[PATH_MAX];
+	cleanup_fd int parent = make_parent(init, destination, name);
 
 	if (parent < 0)
-		return fail(init, "openat2", op->destination);
-	if (symlinkat(op->target, parent, name) == 0)
-		return 0;
-	if (errno == EEXIST && !op->replace)
+		return fail(init, "openat2", destination);
+	if (symlinkat(target, parent, name) == 0 || (errno == EEXIST && existing == LINK_KEEP))
 		return 0;
 	if (errno == EEXIST) {
-		char link[PATH_MAX];
 		ssize_t size = readlinkat(parent, name, link, sizeof link - 1);
 
-		if (size >= 0) {
-			link[size] = '\0';
-			if (strcmp(link, op->target) == 0)
-				return 0;
-		}
-		if (unlinkat(parent, name, 0) == 0 && symlinkat(op->target, parent, name) == 0)
+		link[size < 0 ? 0 : size] = '\0';
+		if (strcmp(link, target) == 0)
+			return 0;
+		errno = EEXIST;
+		if (existing == LINK_REPLACE && unlinkat(parent, name, 0) == 0 &&
+		    symlinkat(target, parent, name) == 0)
 			return 0;
 	}
-	return fail(init, "symlinkat", op->destination);
+	return fail(init, "symlinkat", destination);
+}
+
+int op_make_symlink(struct init *init, const struct make_symlink *op)
+{
+	return place_symlink(init, op->target, op->destination, op->existing);
 }
 
 static bool is_node(const struct stat *info, mode_t mode, dev_t device)

@@ -27,7 +27,7 @@ READERS = {
     "U32s": "read_u32s",
 }
 
-CONSTANTS = re.compile(r"^(SYNC_[A-Z_]+|BIND_[A-Z_]+|FS_[A-Z_]+|NO_SLOT)$")
+CONSTANTS = re.compile(r"^(SYNC_[A-Z_]+|BIND_[A-Z_]+|FS_[A-Z_]+|LINK_[A-Z]+|NO_SLOT)$")
 
 
 def snake(name: str) -> str:

@@ -11,6 +11,7 @@ from pyrunc.plan.operations import (
     FS_COPY_UP,
     FS_KEEP_MODE,
     FS_NO_SYMLINK,
+    LINK_KEEP,
     MS_REC,
     NO_SLOT,
     ChangeMount,
@@ -221,7 +222,7 @@ def _bind(
         flags |= BIND_NO_SYMLINK_SOURCE
     slot = NO_SLOT
     mapped = options.actions & {"idmap", "ridmap"} or mount.get("uidMappings")
-    if mapped or (context.open_sources and not flags & BIND_NO_SYMLINK_SOURCE):
+    if mapped or context.open_sources:
         idmap = _idmap(context, mount, pointer) if mapped else NO_SLOT
         slot = context.new_slot()
         recursive = "ridmap" in options.actions
@@ -325,6 +326,6 @@ def _cgroup1(context: Context, options: Options, destination: str, pointer: str)
         context.add(operation, pointer)
         for controller in controllers:
             if controller not in ("", name) and not controller.startswith("name="):
-                context.add(MakeSymlink(name, f"{destination}/{controller}", 0), pointer)
+                context.add(MakeSymlink(name, f"{destination}/{controller}", LINK_KEEP), pointer)
     if readonly:
         context.later(ChangeMount(destination, [], MOUNT_ATTR_RDONLY, 0, 0, 0, 0), pointer)

@@ -49,7 +49,6 @@ SYNC_TEXT = {
 # MountBind.flags
 BIND_RECURSIVE = 1
 BIND_NO_SYMLINK_SOURCE = 2  # copy-symlink: a symlink as source is made anew, not followed
-BIND_SOURCE_IN_ROOTFS = 4  # source is resolved inside the rootfs
 
 # MountFilesystem.flags
 FS_NO_SYMLINK = (
@@ -57,6 +56,11 @@ FS_NO_SYMLINK = (
 )
 FS_COPY_UP = 2  # tmpcopyup: the files under the destination are copied into the new tmpfs
 FS_KEEP_MODE = 4  # a tmpfs takes the mode of the directory that it covers
+
+# MakeSymlink.existing: what becomes of another thing in its place
+LINK_KEEP = 0
+LINK_REPLACE = 1
+LINK_REFUSE = 2
 
 CLONE_NAMES = (
     (0x00000080, "time"),
@@ -449,11 +453,11 @@ class MakeDirectory(Operation):
 
 
 class MakeSymlink(Operation):
-    """Make a symlink; one that is there already is left alone."""
+    """Make a symlink; `existing` (LINK_*): what becomes of another thing in its place."""
 
     target: Text
     destination: Text
-    replace: u32
+    existing: u32
 
     def describe(self) -> str:
         return f"symlink {self.destination} -> {self.target}"

@@ -7,6 +7,8 @@ import stat
 from pyrunc.errors import HostError
 from pyrunc.plan.mounts import absolute, compile_mounts
 from pyrunc.plan.operations import (
+    LINK_KEEP,
+    LINK_REPLACE,
     MS_REC,
     SYNC_HOOKS,
     BindDevice,
@@ -146,11 +148,11 @@ def _compile_devices(context: Context) -> None:
             context.add(BindDevice(path, path, mode, major, minor), pointer)
         else:
             context.add(MakeNode(path, mode, major, minor, uid, gid), pointer)
-    context.add(MakeSymlink("pts/ptmx", "/dev/ptmx", 1))
+    context.add(MakeSymlink("pts/ptmx", "/dev/ptmx", LINK_REPLACE))
     for target, path in DEV_LINKS:
-        context.add(MakeSymlink(target, path, 0))
+        context.add(MakeSymlink(target, path, LINK_KEEP))
     if context.facts.kcore:
-        context.add(MakeSymlink("/proc/kcore", "/dev/core", 0))
+        context.add(MakeSymlink("/proc/kcore", "/dev/core", LINK_KEEP))
 
 
 def _device(device: dict[str, Any], pointer: str) -> tuple[int, int, int, int, int, str]:
