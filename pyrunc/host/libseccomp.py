@@ -83,8 +83,7 @@ def _known(number: int) -> int | None:
 
 
 class Filter:
-    """A filter under construction; a context manager, since the library's memory must be given
-    back.
+    """A filter under construction; a context manager, which gives the library's memory back.
 
     Methods raise OSError with what libseccomp returned.
     """
@@ -114,8 +113,9 @@ class Filter:
     def add_rule(
         self, action: int, syscall: int, conditions: list[tuple[int, int, int, int]]
     ) -> None:
-        """Add a rule: `action` for `syscall` where all `conditions` (argument, operator, datum a,
-        datum b) hold.
+        """Add a rule: `action` for `syscall` where all of `conditions` hold.
+
+        A condition is argument, operator (SCMP_CMP_*), datum a, datum b; see seccomp_rule_add(3).
         """
         array = ffi.new("struct scmp_arg_cmp[]", conditions) if conditions else ffi.NULL
         _check(lib.seccomp_rule_add_array(self._context, action, syscall, len(conditions), array))

@@ -1,6 +1,6 @@
-"""The seccomp filter of a container: program and flags for seccomp(2), from the `linux.seccomp`
-object.
- The filter is taken from the cache where that has it, and is otherwise built with libseccomp; only
+"""The seccomp filter of a container: program and flags for seccomp(2), from `linux.seccomp`.
+
+The filter is taken from the cache where that has it, and is otherwise built with libseccomp; only
 then is the library loaded (see `seccomp_filter` and `seccomp_cache`).
 """
 

@@ -1,14 +1,16 @@
-"""Compiled filters on disk, so that libseccomp is not even loaded for a profile that was compiled
-before.
- A filter read from here is installed as it is, so whoever can write an entry decides what
-containers may do. The directory must therefore belong to the effective user and be writable by
-nobody else, and so must each entry; none of them may be reached through a symbolic link. A
-directory or an entry that is not so is not used.
- An entry carries the digest of everything in it, which finds torn and damaged ones, and the
-identity of the libseccomp file that made it: another release knows other system calls, and
-comparing one stat(2) is much cheaper than loading the library to ask for its version.
- Entry: MAGIC, SHA-256 of the rest, then key digest, flags, lengths and contents of library
-identity, skipped names, program.
+"""Compiled filters on disk: for a profile that was compiled before, libseccomp is not even loaded.
+
+A filter read from here is installed as it is, so whoever can write an entry decides what containers
+may do. The directory must therefore belong to the effective user and be writable by nobody else,
+and so must each entry; none of them may be reached through a symbolic link. A directory or an entry
+that is not so is not used.
+
+An entry carries the digest of everything in it, which finds torn and damaged ones, and the identity
+of the libseccomp file that made it: another release knows other system calls, and comparing one
+stat(2) is much cheaper than loading the library to ask for its version.
+
+Entry: MAGIC, SHA-256 of the rest, then key digest, flags, lengths and contents of library identity,
+skipped names, program.
 """
 
 from __future__ import annotations
@@ -43,18 +45,14 @@ _FOREIGN_WRITE = 0o022
 
 
 class Cache:
-    """The cache directory, opened. A context manager; `Cache.open()` gives None where it cannot be
-    used.
-    """
+    """The cache directory, opened; a context manager."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
     @classmethod
     def open(cls, path: str) -> Cache | None:
-        """Open the directory `path`, made (0700) where it is missing; None where it is unusable or
-        unsafe.
-        """
+        """Open the directory `path`, made (0700) where it is missing; None where it is unsafe."""
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             try:
@@ -76,9 +74,7 @@ class Cache:
         os.close(self._fd)
 
     def get(self, key: bytes) -> Stored | None:
-        """Program, flags and skipped names stored under `key`; None where there is no good
-        entry.
-        """
+        """Program, flags and skipped names under `key`; None where there is no good entry."""
         try:
             fd = os.open(
                 key.hex(),
@@ -133,9 +129,7 @@ class Cache:
             return
 
     def _prune(self) -> None:
-        """Remove what was not used for longest, leftovers of interrupted writers too, down to
-        MAX_ENTRIES.
-        """
+        """Remove what was not used for longest, leftovers of killed writers included."""
         names = os.listdir(self._fd)
         if len(names) <= MAX_ENTRIES:
             return

@@ -78,9 +78,7 @@ def _greatest_number(names: set[str], arch: int) -> int:
 
 
 def enosys_stub(greatest: dict[int, int]) -> bytes:
-    """The instructions (struct sock_filter array, to stand before the filter) for
-    `greatest_numbers()`.
-    """
+    """The instructions (array of struct sock_filter) for what `greatest_numbers` found."""
     x86_64 = libseccomp.resolve_arch(b"x86_64")
     x32 = libseccomp.resolve_arch(b"x32")
     multiplexed = {libseccomp.resolve_arch(b"s390"), libseccomp.resolve_arch(b"s390x")}
@@ -105,16 +103,12 @@ def enosys_stub(greatest: dict[int, int]) -> bytes:
 
 
 def _newer_than(number: int) -> list[_Instruction]:
-    """ENOSYS above `number`, otherwise on to the last instruction: the jump into the filter, to be
-    filled in.
-    """
+    """ENOSYS above `number`, otherwise on to the jump into the filter, to be filled in."""
     return [(_IF_GREATER, 0, 1, number), (_RETURN, 0, 0, _RET_ENOSYS), (_JUMP, 0, 0, 0)]
 
 
 def _assemble(sections: list[tuple[int, list[_Instruction]]]) -> bytes:
-    """Lay the sections out behind a dispatch on the architecture, and fill in the jumps into the
-    filter.
-    """
+    """Lay the sections out behind a dispatch on the architecture, and fill in their jumps."""
     code: list[_Instruction] = [(_LOAD, 0, 0, _ARCH)]
     offset = len(sections) + 1  # of the next section, from the first test of the dispatch
     for index, (arch, section) in enumerate(sections):
