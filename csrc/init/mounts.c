@@ -330,22 +330,25 @@ static int open_null(struct init *init)
 	return 0;
 }
 
-/* One empty tmpfs serves all masked directories: each gets a clone of its mount. */
-static int open_empty(struct init *init)
+/* A mount for a masked directory. One empty tmpfs serves all: the first mount of it is made, and
+ * the others are clones of that one once it is attached, because before Linux 6.15 no other can be
+ * cloned. */
+static int empty_mount(struct init *init)
 {
 	if (init->empty >= 0)
-		return 0;
+		return sys_open_tree(init->empty, "",
+				     OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
 	cleanup_fd int fs = sys_fsopen("tmpfs", FSOPEN_CLOEXEC);
 
 	if (fs < 0 || sys_fsconfig(fs, FSCONFIG_SET_STRING, "source", "tmpfs", 0) < 0 ||
 	    sys_fsconfig(fs, FSCONFIG_SET_STRING, "nr_inodes", "1", 0) < 0 ||
 	    sys_fsconfig(fs, FSCONFIG_SET_STRING, "size", "0", 0) < 0 ||
 	    sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
-		return fail(init, "fsopen", "tmpfs");
+		return -1;
 	init->empty = sys_fsmount(fs, FSMOUNT_CLOEXEC,
 				  MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
 				      MOUNT_ATTR_NOEXEC);
-	return init->empty < 0 ? fail(init, "fsmount", "tmpfs") : 0;
+	return init->empty < 0 ? -1 : fcntl(init->empty, F_DUPFD_CLOEXEC, 3);
 }
 
 int op_mask_path(struct init *init, const struct mask_path *op)
@@ -360,12 +363,14 @@ int op_mask_path(struct init *init, const struct mask_path *op)
 		return fail(init, "fstat", op->destination);
 	bool directory = S_ISDIR(info.st_mode);
 
-	if ((directory ? open_empty(init) : open_null(init)) < 0)
+	if (!directory && open_null(init) < 0)
 		return -1;
-	cleanup_fd int mount = sys_open_tree(directory ? init->empty : init->null, "",
-					     OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	cleanup_fd int mount =
+	    directory ? empty_mount(init)
+		      : sys_open_tree(init->null, "",
+				      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
 
 	if (mount < 0)
-		return fail(init, "open_tree", op->destination);
+		return fail(init, directory ? "fsmount" : "open_tree", op->destination);
 	return attach(init, mount, target, op->destination);
 }
