@@ -102,11 +102,10 @@ static bool watch(int pidfd, int output, long timeout, struct hook_result *resul
 	}
 }
 
-int run_hook(const char *path, char *const argv[], char *const envp[], const char *state,
-	     size_t state_size, long timeout, struct hook_result *result)
+int start_hook(const char *path, char *const argv[], char *const envp[], const char *state,
+	       size_t state_size, struct hook_process *hook, struct hook_result *result)
 {
 	int ends[2];
-	pid_t pid;
 
 	memset(result, 0, sizeof *result);
 	cleanup_fd int in = state_pipe(state, state_size, result);
@@ -119,22 +118,41 @@ int run_hook(const char *path, char *const argv[], char *const envp[], const cha
 	cleanup_fd int writer = ends[1];
 	/* the hook's end must block as any program expects of its stdout */
 	fcntl(writer, F_SETFL, 0);
-	int error = start(path, argv, envp, in, writer, &pid);
+	int error = start(path, argv, envp, in, writer, &hook->pid);
 
 	if (error)
 		return failed(result, "execve", error);
-	close(take_fd(&writer));
 	/* a child not yet waited for keeps its pid, so this is our hook */
-	cleanup_fd int pidfd = sys_pidfd_open(pid, 0);
-	bool ended = pidfd >= 0 && watch(pidfd, reader, timeout, result);
+	hook->pidfd = sys_pidfd_open(hook->pid, 0);
+	if (hook->pidfd < 0) {
+		error = errno;
+		kill(-hook->pid, SIGKILL);
+		while (waitpid(hook->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+		return failed(result, "pidfd_open", error);
+	}
+	hook->output = take_fd(&reader);
+	return 0;
+}
+
+int run_hook(const char *path, char *const argv[], char *const envp[], const char *state,
+	     size_t state_size, long timeout, struct hook_result *result)
+{
+	struct hook_process hook;
+
+	if (start_hook(path, argv, envp, state, state_size, &hook, result) < 0)
+		return -1;
+	cleanup_fd int pidfd = hook.pidfd;
+	cleanup_fd int output = hook.output;
+	bool ended = watch(pidfd, output, timeout, result);
 
 	if (!ended)
-		kill(-pid, SIGKILL);
-	while (waitpid(pid, &result->status, 0) < 0) {
+		kill(-hook.pid, SIGKILL);
+	while (waitpid(hook.pid, &result->status, 0) < 0) {
 		if (errno != EINTR)
 			return failed(result, "waitpid", errno);
 	}
 	if (!ended)
-		return failed(result, pidfd < 0 ? "pidfd_open" : "execve", ETIMEDOUT);
+		return failed(result, "execve", ETIMEDOUT);
 	return result->status == 0 ? 0 : -1;
 }

@@ -9,6 +9,7 @@ from pyrunc.cgroups import tree
 from pyrunc.cgroups.files import failure, refuse, write_all, write_text
 from pyrunc.cgroups.plan import CgroupPlan
 from pyrunc.errors import CgroupError
+from pyrunc.host.waiting import finish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from pyrunc.cgroups.oom import OomEvents
     from pyrunc.host.facts import HostFacts
+    from pyrunc.host.waiting import Steps
 
 SIGKILL = 9
 
@@ -173,6 +175,10 @@ class Cgroup:
             raise failure(f"list the processes of {self.directory}", error) from error
 
     def freeze(self) -> None:
+        """`freezing`, in this thread."""
+        finish(self.freezing())
+
+    def freezing(self) -> Steps[None]:
         """Stop all processes, and return when they have stopped. Raises CgroupError."""
         raise NotImplementedError
 
@@ -194,6 +200,10 @@ class Cgroup:
         raise NotImplementedError
 
     def destroy(self) -> None:
+        """`destroying`, in this thread."""
+        finish(self.destroying())
+
+    def destroying(self) -> Steps[None]:
         """Remove the directories and all cgroups below them; those above stay.
 
         A cgroup that is gone is no error. One whose processes are exiting is waited for, up to
@@ -205,7 +215,7 @@ class Cgroup:
         first: CgroupError | None = None
         for path in self.plan.directories:
             try:
-                tree.remove(path, deadline)
+                yield from tree.removing(path, deadline)
             except CgroupError as error:
                 first = first or error
         if first is not None:

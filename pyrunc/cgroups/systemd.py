@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.host.facts import HostFacts
+    from pyrunc.host.waiting import Steps
 
 
 def systemd_class(mode: str) -> type[Cgroup]:
@@ -88,7 +89,7 @@ class _Scope(Cgroup):
             return -1
         return super().open_dir_fd(beside=beside)
 
-    def destroy(self) -> None:
+    def destroying(self) -> Steps[None]:
         """Stop the unit and remove what systemd leaves. Raises CgroupError."""
         try:
             with Manager(user=self.unit.user) as manager:
@@ -97,7 +98,7 @@ class _Scope(Cgroup):
             # Without systemd the cgroups can be removed all the same, if they have no processes.
             if any(tree.pids(path, recursive=True) for path in self.plan.directories):
                 raise
-        super().destroy()
+        yield from super().destroying()
 
     def _change(self, resources: dict[str, Any], properties: list[UnitProperty]) -> None:
         """Have systemd know new limits after the files have them; the files are then exact."""

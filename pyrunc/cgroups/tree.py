@@ -6,6 +6,11 @@ import os
 import time
 
 from pyrunc.cgroups.files import failure, read_text, refuse
+from pyrunc.host.waiting import finish
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.host.waiting import Steps
 
 # A cgroup stays busy for a moment after its last process has exited.
 REMOVE_TIMEOUT = 5.0  # seconds
@@ -65,6 +70,11 @@ def pids(path: str, *, recursive: bool) -> list[int]:
 
 
 def remove(path: str, deadline: float) -> None:
+    """`removing`, in this thread."""
+    finish(removing(path, deadline))
+
+
+def removing(path: str, deadline: float) -> Steps[None]:
     """Remove a cgroup and all below it, waiting for processes on their way out.
 
     Args:
@@ -85,12 +95,12 @@ def remove(path: str, deadline: float) -> None:
             if error.errno != 16:  # EBUSY
                 raise failure(f"remove {path}", error) from error
             for child in children(path):
-                remove(child, deadline)
+                yield from removing(child, deadline)
             if time.monotonic() >= deadline:
                 inside = pids(path, recursive=False)
                 hint = f"processes in it: {', '.join(map(str, inside))}" if inside else ""
                 raise failure(f"remove {path}", error, hint=hint) from error
-        time.sleep(delay)
+        yield -1, delay
         delay = min(2 * delay, 0.1)
 
 

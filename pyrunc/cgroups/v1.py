@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pyrunc.cgroups.oom import OomEvents
     from pyrunc.host.facts import HostFacts
+    from pyrunc.host.waiting import Steps
 
 
 class V1Cgroup(Cgroup):
@@ -56,7 +57,7 @@ class V1Cgroup(Cgroup):
             raise CgroupError("cannot freeze: the container has no freezer cgroup")
         return f"{path}/freezer.state"
 
-    def freeze(self) -> None:
+    def freezing(self) -> Steps[None]:
         file = self._freezer()
         deadline = time.monotonic() + FREEZE_TIMEOUT
         delay = 0.0001
@@ -71,7 +72,7 @@ class V1Cgroup(Cgroup):
                 if attempt % 16 == 0:
                     # A process may wait unfreezably for one that is frozen (vfork).
                     write_text(file, "THAWED")
-                time.sleep(delay)
+                yield -1, delay
                 delay = min(2 * delay, 0.02)
             write_text(file, "THAWED")
         except OSError as error:

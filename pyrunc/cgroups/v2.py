@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pyrunc.cgroups.oom import OomEvents
     from pyrunc.host.facts import HostFacts
+    from pyrunc.host.waiting import Steps
 
 # Controllers that can limit threads; the others need a cgroup of type "domain".
 THREADED = ("cpu", "cpuset", "perf_event", "pids")
@@ -87,13 +88,13 @@ class V2Cgroup(Cgroup):
             with DeviceProgram(self.plan.devices, "/linux/resources/devices") as program:
                 program.attach(path)
 
-    def freeze(self) -> None:
+    def freezing(self) -> Steps[None]:
         path = self.directory
         if not path:
             raise CgroupError("cannot freeze: the container has no cgroup")
         try:
             write_text(f"{path}/cgroup.freeze", "1")
-            frozen = wait_for(f"{path}/cgroup.events", "frozen 1", FREEZE_TIMEOUT)
+            frozen = yield from wait_for(f"{path}/cgroup.events", "frozen 1", FREEZE_TIMEOUT)
             if not frozen:
                 write_text(f"{path}/cgroup.freeze", "0")
         except OSError as error:
@@ -244,7 +245,7 @@ def place_below(path: str, cgroup: str) -> str:
     return path
 
 
-def wait_for(file: str, line: str, timeout: float) -> bool:
+def wait_for(file: str, line: str, timeout: float) -> Steps[bool]:
     """Wait until a file like cgroup.events has a line.
 
     Args:
@@ -256,14 +257,14 @@ def wait_for(file: str, line: str, timeout: float) -> bool:
 
     fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        poll = select.poll()
-        poll.register(fd, select.POLLPRI)
-        deadline = time.monotonic() + timeout
-        while line not in os.pread(fd, 4096, 0).decode().splitlines():
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return False
-            poll.poll(left * 1000)
-        return True
+        with select.epoll(flags=select.EPOLL_CLOEXEC) as poll:
+            poll.register(fd, select.EPOLLPRI)
+            deadline = time.monotonic() + timeout
+            while line not in os.pread(fd, 4096, 0).decode().splitlines():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                yield poll.fileno(), left
+            return True
     finally:
         os.close(fd)

@@ -10,6 +10,7 @@ from pyrunc.container.store import START_SOCKET, Store
 from pyrunc.errors import NotFoundError, PyruncError, StateError
 from pyrunc.host import procfs, signals
 from pyrunc.host.signals import SIGKILL
+from pyrunc.host.waiting import finish
 from pyrunc.spec.version import OCI_VERSION
 
 TYPE_CHECKING = False
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from pyrunc.container.execute import ExecOptions
     from pyrunc.container.resctrl import Resctrl
+    from pyrunc.host.waiting import Steps
 
 
 class Container:
@@ -102,8 +104,12 @@ class Container:
         self.state = self.store.read_state()
 
     def lock(self) -> Store:
+        """`locking`, in this thread."""
+        return finish(self.locking())
+
+    def locking(self) -> Steps[Store]:
         """Lock the container and read its state again; a context manager. Raises as `load` does."""
-        self.store.lock()
+        yield from self.store.locking()
         try:
             self.reload()
         except BaseException:
@@ -131,6 +137,10 @@ class Container:
     # ---- operations ---------------------------------------------------------------------------
 
     def start(self) -> None:
+        """`starting`, in this thread."""
+        finish(self.starting())
+
+    def starting(self) -> Steps[None]:
         """Run the program of a created container, and then its poststart hooks.
 
         Raises:
@@ -138,9 +148,9 @@ class Container:
             OperationError: the program could not be executed; the container is stopped.
             HookError: a poststart hook failed; the container is stopped.
         """
-        from pyrunc.container.start import start
+        from pyrunc.container.start import starting
 
-        start(self)
+        return starting(self)
 
     def kill(self, signal: int, all: bool = False) -> None:
         """Send a signal to the container process, or to all processes of the container.
@@ -184,12 +194,16 @@ class Container:
         return StateError(f"cannot {operation} container {self.id}: it is {status}")
 
     def pause(self) -> None:
+        """`pausing`, in this thread."""
+        finish(self.pausing())
+
+    def pausing(self) -> Steps[None]:
         """Freeze all processes. Raises StateError unless it is running or created."""
-        with self.lock():
+        with (yield from self.locking()):
             status = self.status
             if status not in ("running", "created"):
                 raise self._wrong("pause", status)
-            self.cgroup.freeze()
+            yield from self.cgroup.freezing()
 
     def resume(self) -> None:
         """Let frozen processes go on. Raises StateError unless it is paused."""
@@ -199,6 +213,10 @@ class Container:
             self.cgroup.thaw()
 
     def delete(self, force: bool = False) -> None:
+        """`deleting`, in this thread."""
+        finish(self.deleting(force))
+
+    def deleting(self, force: bool = False) -> Steps[None]:
         """Remove all that belongs to a stopped container, then run its poststop hooks.
 
         A created container is killed first, as runc does and engines expect. So is a running one with `force`.
@@ -207,14 +225,14 @@ class Container:
             StateError: it is running.
             PyruncError: something could not be removed.
         """
-        with self.lock():
+        with (yield from self.locking()):
             status = self.status
             if status in ("running", "paused") and not force:
                 raise StateError(
                     f"cannot delete container {self.id}: it is {status}; stop it first, or use --force"
                 )
             self._kill_everything(status)
-            self.cgroup.destroy()
+            yield from self.cgroup.destroying()
             unmount_shared(self.state)
             config = self.store.read_config() if self.state["hasHooks"] else {}
             self._delete_more()
@@ -224,7 +242,8 @@ class Container:
             from pyrunc.container.hooks import run_all_hooks
             from pyrunc.spec.json import dumps
 
-            run_all_hooks(hooks, "poststop", dumps(state_document(self.state, "stopped")).encode())
+            state = dumps(state_document(self.state, "stopped")).encode()
+            yield from run_all_hooks(hooks, "poststop", state)
 
     def _delete_more(self) -> None:
         """Remove what only some containers have."""

@@ -22,6 +22,7 @@ from pyrunc.container.store import (
 from pyrunc.errors import OperationError, PyruncError, UsageError
 from pyrunc.host import procfs
 from pyrunc.host.facts import HostFacts
+from pyrunc.host.waiting import finish
 from pyrunc.plan.compiler import compile_plan
 from pyrunc.plan.context import PlanOptions
 from pyrunc.plan.operations import SYNC_HOOKS, SYNC_NETWORK
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from pyrunc.container.network import NetworkDevices
     from pyrunc.container.resctrl import Resctrl
+    from pyrunc.host.waiting import Steps
     from pyrunc.plan.plan import Plan
     from pyrunc.spec.loader import Bundle
 
@@ -133,6 +135,13 @@ def _maps_more_than_self(config: dict[str, Any]) -> bool:
 
 
 def create(root: str, container_id: str, bundle: Bundle, options: CreateOptions) -> Container:
+    """`creating`, in this thread."""
+    return finish(creating(root, container_id, bundle, options))
+
+
+def creating(
+    root: str, container_id: str, bundle: Bundle, options: CreateOptions
+) -> Steps[Container]:
     """Create a container.
 
     Args:
@@ -156,9 +165,9 @@ def create(root: str, container_id: str, bundle: Bundle, options: CreateOptions)
     with store:
         creation = _Creation(store, bundle, options, plan)
         try:
-            return creation.run()
+            return (yield from creation.run())
         except BaseException:
-            creation.undo()
+            yield from creation.undo()
             raise
 
 
@@ -224,7 +233,7 @@ class _Creation:
             "late": operations_after_start(plan.operations),
         }
 
-    def run(self) -> Container:
+    def run(self) -> Steps[Container]:
         store, state, session = self.store, self.state, self.session
         resctrl = self.plan.resctrl
         if resctrl is not None:
@@ -246,7 +255,7 @@ class _Creation:
             listener.close()
             if console != self.options.console_fd:
                 close_all((console,))
-        if not session.converse():
+        if not (yield from session.converse()):
             raise session.death()
         state["pid"] = session.pid
         state["startTime"] = procfs.start_time(session.pid)
@@ -279,21 +288,21 @@ class _Creation:
             self.network.close()
             self.network = None
 
-    def _hooks(self, _: channel.Message) -> bytes:
+    def _hooks(self, _: channel.Message) -> Steps[bytes]:
         self.hooks_began = True
         hooks = self.bundle.config.get("hooks") or {}
         self.state["pid"] = self.session.pid
         # Hooks come after step 2 of the lifecycle, behind which the specification has "created".
         document = state_document(self.state, "created")
         state = dumps(document).encode()
-        run_hooks(hooks, "prestart", state)
-        run_hooks(hooks, "createRuntime", state)
+        yield from run_hooks(hooks, "prestart", state)
+        yield from run_hooks(hooks, "createRuntime", state)
         if not hooks.get("createContainer"):
             return b""
         document["pid"] = procfs.innermost_pid(self.session.pid)
         return dumps(document).encode()
 
-    def undo(self) -> None:
+    def undo(self) -> Steps[None]:
         """Leave nothing. What cannot be undone is a warning: the first error is the one that counts."""
         self.session.kill()
         self.session.close()
@@ -304,7 +313,7 @@ class _Creation:
             if self.made_cgroup:
                 if self.session.pid:
                     self.cgroup.kill(9)
-                self.cgroup.destroy()
+                yield from self.cgroup.destroying()
             if self.resctrl is not None:
                 self.resctrl.destroy()
         except PyruncError as error:
@@ -318,7 +327,7 @@ class _Creation:
             remove_file(self.options.pid_file)
         if self.hooks_began:
             state = dumps(state_document(self.state, "stopped")).encode()
-            run_all_hooks(self.bundle.config.get("hooks") or {}, "poststop", state)
+            yield from run_all_hooks(self.bundle.config.get("hooks") or {}, "poststop", state)
 
 
 def _now() -> str:

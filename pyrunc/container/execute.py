@@ -17,6 +17,7 @@ from pyrunc.container.session import SYNC_SECCOMP, Session, close_all
 from pyrunc.container.store import seccomp_cache, write_pid_file
 from pyrunc.errors import StateError, UsageError
 from pyrunc.host.facts import HostFacts
+from pyrunc.host.waiting import finish
 from pyrunc.plan.compiler import compile_exec
 from pyrunc.plan.context import PlanOptions
 from pyrunc.spec.loader import Bundle, check_process
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.container.channel import Message
+    from pyrunc.host.waiting import Steps
 
 
 class ExecOptions:
@@ -115,7 +117,7 @@ def execute(container: Container, process: dict[str, Any], options: ExecOptions)
         raise UsageError("--console-socket: given, but the process has no terminal")
     execution = _Execution(container, process, options)
     if options.detach:
-        execution.begin(options.console_fd)
+        finish(execution.begin(options.console_fd))
         execution.session.close()
         return 0
     return _foreground(execution, terminal and not options.console_socket)
@@ -132,7 +134,7 @@ def _foreground(execution: _Execution, carry: bool) -> int:
         ours, theirs = _socket.socketpair()
         console = theirs.detach()
     try:
-        execution.begin(console)
+        finish(execution.begin(console))
     finally:
         close_all((console,))
     session = execution.session
@@ -180,7 +182,7 @@ class _Execution:
             _enter_below(cgroup, text)
         return cgroup
 
-    def begin(self, console_fd: int) -> None:
+    def begin(self, console_fd: int) -> Steps[None]:
         """Start it, and return when the program is executed."""
         options, session = self.options, self.session
         container_fd = self.container.open_pidfd()
@@ -189,7 +191,7 @@ class _Execution:
             console = connect_unix(options.console_socket, "--console-socket")
         try:
             session.spawn([-1, console, container_fd], options.stdio)
-            if session.converse():
+            if (yield from session.converse()):
                 raise session.death()
             if options.pid_file:
                 write_pid_file(options.pid_file, session.pid)

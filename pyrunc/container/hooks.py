@@ -7,38 +7,41 @@ import os
 from pyrunc import log
 from pyrunc.container.channel import label, wait_status
 from pyrunc.errors import HookError
-from pyrunc.host import shim
+from pyrunc.host import program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyrunc.host.waiting import Steps
+
 ETIMEDOUT = 110
 
 
-def run_hooks(config_hooks: dict[str, Any], kind: str, state: bytes) -> None:
+def run_hooks(config_hooks: dict[str, Any], kind: str, state: bytes) -> Steps[None]:
     """Run all hooks of one kind, in order, until one fails.
 
     Raises:
         HookError: a hook could not be executed, exited with another status than 0, or was killed after its timeout.
     """
     for index, hook in enumerate(config_hooks.get(kind) or ()):
-        _run(hook, f"/hooks/{kind}/{index}", state)
+        yield from _run(hook, f"/hooks/{kind}/{index}", state)
 
 
-def run_all_hooks(config_hooks: dict[str, Any], kind: str, state: bytes) -> None:
+def run_all_hooks(config_hooks: dict[str, Any], kind: str, state: bytes) -> Steps[None]:
     """Run all hooks of one kind; one that fails is a warning (poststop)."""
     for index, hook in enumerate(config_hooks.get(kind) or ()):
         try:
-            _run(hook, f"/hooks/{kind}/{index}", state)
+            yield from _run(hook, f"/hooks/{kind}/{index}", state)
         except HookError as error:
             log.warning(str(error))
 
 
-def _run(hook: dict[str, Any], pointer: str, state: bytes) -> None:
+def _run(hook: dict[str, Any], pointer: str, state: bytes) -> Steps[None]:
     path = hook["path"]
     timeout = hook.get("timeout") or 0
-    result = shim.run_hook(path, hook.get("args") or [path], hook.get("env") or [], state, timeout)
+    args, env = hook.get("args") or [path], hook.get("env") or []
+    result = yield from program.running(path, args, env, state, timeout)
     if result is None:
         return
     if result.error == ETIMEDOUT:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 
 from pyrunc.errors import HostError, PyruncError
-from pyrunc.host import procfs, shim
+from pyrunc.host import procfs, program
 
-CAP_SYS_ADMIN = 21
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.host.waiting import Steps
 
 
-def write_id_maps(pid: int, uids: list[int], gids: list[int]) -> None:
+def write_id_maps(pid: int, uids: list[int], gids: list[int]) -> Steps[None]:
     """Map the ids of the user namespace of process `pid`.
 
     Without privileges, a mapping of just the caller is written by the kernel's rule for it, and any other by
@@ -27,13 +29,13 @@ def write_id_maps(pid: int, uids: list[int], gids: list[int]) -> None:
             continue
         if privileged:
             if not _write(pid, f"{kind}_map", _lines(ids), pointer, try_only=True):
-                _run_helper(kind, pid, ids, pointer)
+                yield from _run_helper(kind, pid, ids, pointer)
         elif len(ids) == 3 and ids[1] == own and ids[2] == 1:
             if kind == "gid":
                 _write(pid, "setgroups", "deny", pointer)
             _write(pid, f"{kind}_map", _lines(ids), pointer)
         else:
-            _run_helper(kind, pid, ids, pointer)
+            yield from _run_helper(kind, pid, ids, pointer)
 
 
 def _lines(ids: list[int]) -> str:
@@ -63,7 +65,7 @@ def find_helper(name: str) -> str | None:
     return None
 
 
-def _run_helper(kind: str, pid: int, ids: list[int], pointer: str) -> None:
+def _run_helper(kind: str, pid: int, ids: list[int], pointer: str) -> Steps[None]:
     name = f"new{kind}map"
     path = find_helper(name)
     if path is None:
@@ -72,7 +74,7 @@ def _run_helper(kind: str, pid: int, ids: list[int], pointer: str) -> None:
             f" (config.json: {pointer})",
             pointer=pointer,
         )
-    result = shim.run_hook(path, [path, str(pid), *map(str, ids)], [], b"", 10)
+    result = yield from program.running(path, [path, str(pid), *map(str, ids)], [], b"", 10)
     if result is not None:
         raise HostError(
             f"{name}: {result.output.strip() or 'failed'} (config.json: {pointer})", pointer=pointer

@@ -10,6 +10,7 @@ from pyrunc.cgroups import Cgroup
 from pyrunc.container import channel
 from pyrunc.errors import OperationError, PyruncError
 from pyrunc.host import procfs, shim, signals
+from pyrunc.host.waiting import FOREVER
 from pyrunc.plan.operations import (
     SYNC_HOOKS,
     SYNC_MAP_IDS,
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pyrunc.container.resctrl import Resctrl
+    from pyrunc.host.waiting import Steps
     from pyrunc.plan.operations import Operation
     from pyrunc.plan.plan import Plan
 
-    Handler = Callable[[channel.Message], bytes]
+    Handler = Callable[[channel.Message], bytes | Steps[bytes]]
 
 
 def close_all(fds: Sequence[int]) -> None:
@@ -65,7 +67,10 @@ class Session:
         self._socket: _socket.socket | None = None
 
     def on(self, kind: int, handler: Handler) -> None:
-        """Have `handler` called at the sync points of a kind; it returns the state for later hooks, or b""."""
+        """Have `handler` called at the sync points of a kind; it returns the state for later hooks, or b"".
+
+        A handler that has to wait is a generator.
+        """
         self._handlers[kind] = handler
 
     def spawn(self, slots: Sequence[int], stdio: Sequence[int] = (0, 1, 2)) -> None:
@@ -110,7 +115,7 @@ class Session:
             plan.spawn_flags, fds, stdio=stdio, preserve=plan.preserve_fds, cgroup=cgroup
         )
 
-    def converse(self) -> bool:
+    def converse(self) -> Steps[bool]:
         """Answer the init until it is ready. True when it is; False when it has executed the program.
 
         Raises:
@@ -120,6 +125,7 @@ class Session:
         sock = self._socket
         assert sock is not None
         while True:
+            yield sock.fileno(), FOREVER
             message = channel.receive(sock)
             if message is None:
                 return False
@@ -130,7 +136,8 @@ class Session:
             if message.type == channel.CLONED:
                 state = self._cloned(message)
             else:
-                state = self._handler(message)(message)
+                answer = self._handler(message)(message)
+                state = answer if isinstance(answer, bytes) else (yield from answer)
             self._reply(sock, state)
 
     def commit(self) -> None:
@@ -208,10 +215,10 @@ class Session:
                 pointer=pointer,
             ) from None
 
-    def _map_ids(self, _: channel.Message) -> bytes:
+    def _map_ids(self, _: channel.Message) -> Steps[bytes]:
         from pyrunc.container.idmap import write_id_maps
 
-        write_id_maps(self.pid, self.plan.uid_mappings, self.plan.gid_mappings)
+        yield from write_id_maps(self.pid, self.plan.uid_mappings, self.plan.gid_mappings)
         return b""
 
     def _time_offsets(self, _: channel.Message) -> bytes:

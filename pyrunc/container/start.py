@@ -9,21 +9,22 @@ from pyrunc.container.container import Container, state_document
 from pyrunc.container.store import START_SOCKET
 from pyrunc.errors import HookError, OperationError, StateError
 from pyrunc.host import procfs, signals
+from pyrunc.host.waiting import FOREVER
 from pyrunc.spec.json import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from typing import Any
-else:
-    pass
+
+    from pyrunc.host.waiting import Steps
 
 SIGKILL = 9
 
 
-def start(container: Container) -> None:
+def starting(container: Container) -> Steps[None]:
     """See `Container.start`."""
-    with container.lock() as store:
+    with (yield from container.locking()) as store:
         status = container.status
         if status != "created":
             raise StateError(f"cannot start container {container.id}: it is {status}")
@@ -47,13 +48,13 @@ def start(container: Container) -> None:
                     errno=error.errno or 0,
                 ) from None
             try:
-                _converse(container, connection, config)
+                yield from _converse(container, connection, config)
             except BaseException:
                 signals.kill_and_wait(pidfd)
                 raise
             finally:
                 connection.close()
-            _poststart(container, config, pidfd)
+            yield from _poststart(container, config, pidfd)
         finally:
             os.close(pidfd)
 
@@ -63,7 +64,9 @@ def needs_config(state: dict[str, Any]) -> bool:
     return bool(state["hasHooks"] or state.get("hasListener"))
 
 
-def _converse(container: Container, connection: _socket.socket, config: dict[str, Any]) -> None:
+def _converse(
+    container: Container, connection: _socket.socket, config: dict[str, Any]
+) -> Steps[None]:
     state = container.state
     hook_state = b""
     if (config.get("hooks") or {}).get("startContainer"):
@@ -73,6 +76,7 @@ def _converse(container: Container, connection: _socket.socket, config: dict[str
     try:
         channel.reply(connection, hook_state)
         while True:
+            yield connection.fileno(), FOREVER
             message = channel.receive(connection)
             if message is None:
                 return
@@ -90,7 +94,7 @@ def _converse(container: Container, connection: _socket.socket, config: dict[str
         ) from None
 
 
-def _poststart(container: Container, config: dict[str, Any], pidfd: int) -> None:
+def _poststart(container: Container, config: dict[str, Any], pidfd: int) -> Steps[None]:
     hooks = config.get("hooks") or {}
     if not hooks.get("poststart"):
         return
@@ -98,7 +102,7 @@ def _poststart(container: Container, config: dict[str, Any], pidfd: int) -> None
 
     state = dumps(state_document(container.state, "running")).encode()
     try:
-        run_hooks(hooks, "poststart", state)
+        yield from run_hooks(hooks, "poststart", state)
     except HookError:
         signals.kill_and_wait(pidfd)
         raise

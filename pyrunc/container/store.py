@@ -15,11 +15,14 @@ import os
 import time
 
 from pyrunc.errors import ExistsError, NotFoundError, PyruncError, StateError, UsageError
+from pyrunc.host.waiting import finish
 from pyrunc.spec.json import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from pyrunc.host.waiting import Steps
 
 STATE = "state.json"
 CONFIG = "config.json"
@@ -128,6 +131,10 @@ class Store:
         self.lock()
 
     def lock(self, timeout: float = LOCK_TIMEOUT) -> None:
+        """`locking`, in this thread."""
+        finish(self.locking(timeout))
+
+    def locking(self, timeout: float = LOCK_TIMEOUT) -> Steps[None]:
         """Wait until nobody else changes the container.
 
         Raises:
@@ -137,6 +144,14 @@ class Store:
         if self._lock_fd >= 0:
             return
         fd = self._open()
+        try:
+            yield from self._acquire(fd, timeout)
+        except BaseException:
+            os.close(fd)
+            raise
+        self._lock_fd = fd
+
+    def _acquire(self, fd: int, timeout: float) -> Steps[None]:
         deadline = time.monotonic() + timeout
         pause = 0.001
         while True:
@@ -145,21 +160,18 @@ class Store:
                 break
             except OSError:
                 if time.monotonic() >= deadline:
-                    os.close(fd)
                     raise StateError(
                         f"container {self.id} is busy: another command is changing it"
                     ) from None
-                time.sleep(pause)
-                pause = min(pause * 2, 0.05)
+            yield -1, pause
+            pause = min(pause * 2, 0.05)
         # what was waited for may have been its deletion, and even another container's creation
         try:
             same = os.path.samestat(os.fstat(fd), os.stat(self.path))
         except FileNotFoundError:
             same = False
         if not same:
-            os.close(fd)
             raise self._missing()
-        self._lock_fd = fd
 
     def _open(self) -> int:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import fcntl
 import os
@@ -26,6 +27,7 @@ CLONE_NEWNET = 0x40000000
 INIT_PATH = os.path.join(pyrunc.__path__[0], "libexec", "pyrunc-init")
 
 _init_fd = -1
+_init_lock = _thread.allocate_lock()
 
 
 def _memfd(name: str, flags: int) -> int:
@@ -48,8 +50,13 @@ def init_executable() -> int:
         HostError: pyrunc-init is missing, or the host forbids executable memfds.
     """
     global _init_fd  # noqa: PLW0603
-    if _init_fd >= 0:
+    with _init_lock:
+        if _init_fd < 0:
+            _init_fd = _sealed_copy()
         return _init_fd
+
+
+def _sealed_copy() -> int:
     try:
         source = os.open(INIT_PATH, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
@@ -66,7 +73,6 @@ def init_executable() -> int:
         ) from None
     finally:
         os.close(source)
-    _init_fd = fd
     return fd
 
 
@@ -114,24 +120,23 @@ def spawn(
     return pid, request.pidfd
 
 
-class HookResult:
-    """How a hook ended: errno `error` of `call`, or its wait `status`, and what it wrote."""
+class HookError(OSError):
+    """A hook could not be started; `call` is the system call that failed."""
 
-    __slots__ = ("call", "error", "output", "status")
-
-    def __init__(self, error: int, call: str, status: int, output: str) -> None:
-        self.error = error
+    def __init__(self, error: int, call: str) -> None:
+        super().__init__(error, os.strerror(error))
         self.call = call
-        self.status = status
-        self.output = output
 
 
-def run_hook(
-    path: str, args: Sequence[str], env: Sequence[str], state: bytes, timeout: float
-) -> HookResult | None:
-    """Run a program with `state` on its stdin; `timeout` in seconds, 0 for none.
+def start_hook(
+    path: str, args: Sequence[str], env: Sequence[str], state: bytes
+) -> tuple[int, int, int]:
+    """Start a program, with `state` on its stdin, in a process group of its own.
 
-    Returns None when it exited with status 0.
+    Returns its pid, a pidfd, and a descriptor that does not block with what it writes to stdout and stderr.
+
+    Raises:
+        HookError: it could not be started.
     """
 
     def strings(values: Sequence[str]) -> tuple[object, list[object]]:
@@ -140,16 +145,13 @@ def run_hook(
 
     argv, keep_args = strings(args)
     envp, keep_env = strings(env)
+    hook = ffi.new("struct hook_process *")
     result = ffi.new("struct hook_result *")
-    code = lib.run_hook(
-        os.fsencode(path), argv, envp, state, len(state), int(timeout * 1000), result
-    )
+    code = lib.start_hook(os.fsencode(path), argv, envp, state, len(state), hook, result)
     del keep_args, keep_env
-    if code == 0:
-        return None
-    call = ffi.string(result.call).decode() if result.call else ""
-    output = ffi.string(result.output).decode("utf-8", "replace")
-    return HookResult(result.error, call, result.status, output)
+    if code < 0:
+        raise HookError(result.error, ffi.string(result.call).decode())
+    return hook.pid, hook.pidfd, hook.output
 
 
 def set_subreaper() -> None:

@@ -28,8 +28,13 @@ struct hook_result {
     const char *call;
     char output[512];
 };
-int run_hook(const char *path, char *const argv[], char *const envp[], const char *state, size_t state_size,
-             long timeout, struct hook_result *result);
+struct hook_process {
+    int pid;
+    int pidfd;
+    int output;
+};
+int start_hook(const char *path, char *const argv[], char *const envp[], const char *state, size_t state_size,
+               struct hook_process *hook, struct hook_result *result);
 
 int pyrunc_bpf_load(const void *instructions, uint32_t count, char *log, uint32_t log_size);
 int pyrunc_bpf_attach(int cgroup, int program, int replaced);
