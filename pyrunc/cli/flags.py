@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from pyrunc.cli.parser import NUMBER, TEXT, Flag
 from pyrunc.cli.settings import absolute
 from pyrunc.errors import UsageError
@@ -110,4 +112,5 @@ def create_options(settings: Settings, arguments: Arguments) -> CreateOptions:
         detach=arguments.switch("detach"),
         keep=arguments.switch("keep"),
         no_subreaper=arguments.switch("no-subreaper"),
+        notify_socket=os.environ.get("NOTIFY_SOCKET") or "",
     )

@@ -53,6 +53,7 @@ class CreateOptions:
         no_pivot, no_new_keyring: see `PlanOptions`.
         cgroup_driver: "cgroupfs", "systemd" or "disabled".
         detach, keep, no_subreaper: of `run`.
+        notify_socket: the socket of a service manager that the program's sd_notify(3) is to reach, or "".
         stdio: what becomes the program's stdin, stdout and stderr.
         rootless: "auto", "true" or "false".
     """
@@ -73,6 +74,7 @@ class CreateOptions:
         no_subreaper: bool = False,
         stdio: Sequence[int] = (0, 1, 2),
         rootless: str = "auto",
+        notify_socket: str = "",
     ) -> None:
         self.pid_file = pid_file
         self.console_socket = console_socket
@@ -87,6 +89,7 @@ class CreateOptions:
         self.no_subreaper = no_subreaper
         self.stdio = stdio
         self.rootless = rootless
+        self.notify_socket = notify_socket
 
 
 def is_rootless(facts: HostFacts, choice: str) -> bool:
@@ -112,6 +115,10 @@ def compile_bundle(
     root: str, container_id: str, bundle: Bundle, options: CreateOptions, facts: HostFacts
 ) -> Plan:
     """Compile the plan that `create` would carry out. Raises what the compilers do."""
+    if options.notify_socket:
+        from pyrunc.container.notify import with_socket
+
+        bundle = with_socket(bundle, os.path.join(root, container_id))
     rootless = is_rootless(facts, options.rootless)
     cgroup = compile_cgroup(
         bundle.config, container_id, facts, driver=options.cgroup_driver, rootless=rootless
@@ -230,6 +237,7 @@ class _Creation:
                 ((config.get("linux") or {}).get("seccomp") or {}).get("listenerPath")
             ),
             "rootfsMount": procfs.mount_id(bundle.rootfs),
+            "notify": bool(options.notify_socket),
             "late": operations_after_start(plan.operations),
         }
 
@@ -243,6 +251,8 @@ class _Creation:
             state["resctrl"] = self.resctrl.to_state()
         store.write_state(state)
         store.write(CONFIG, dumps(self.bundle.config))
+        if self.options.notify_socket:
+            store.make_directory("notify", 0o755)
         self.made_cgroup = True
         self.cgroup.create()
         if self.resctrl is not None and resctrl is not None:

@@ -24,7 +24,12 @@ def run(root: str, container_id: str, bundle: Bundle, options: CreateOptions) ->
     if options.detach:
         container = create(root, container_id, bundle, options)
         try:
-            container.start()
+            if options.notify_socket:
+                from pyrunc.container.notify import start_and_notify
+
+                start_and_notify(container, options.notify_socket)
+            else:
+                container.start()
         except BaseException:
             container.delete(force=True)
             raise
@@ -48,6 +53,11 @@ def run(root: str, container_id: str, bundle: Bundle, options: CreateOptions) ->
         pidfd = container.open_pidfd()
         pid = container.state["pid"]
         with Supervisor(master) as supervisor:
+            if options.notify_socket:
+                from pyrunc.container.notify import NotifySocket
+
+                notify = NotifySocket(container, options.notify_socket)
+                supervisor.watch(notify.fileno(), notify.forward)
             container.start()
             code = supervisor.wait(pid, pidfd)
         os.close(pidfd)

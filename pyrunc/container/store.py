@@ -3,6 +3,7 @@
     ROOT/ID/state.json   what is known of the container
     ROOT/ID/config.json  its configuration, as it was when it was created
     ROOT/ID/start.sock   where it waits for `start`; gone once it was started
+    ROOT/ID/notify/      with the socket of its sd_notify(3), where $NOTIFY_SOCKET was set
 
 The directory itself is locked (flock(2)) by whoever changes the container. A file is written beside its place and
 renamed, so that there is always a whole one.
@@ -212,6 +213,15 @@ class Store:
         except OSError as error:
             raise PyruncError(f"{path}: {error.strerror}", errno=error.errno or 0) from None
 
+    def make_directory(self, name: str, mode: int) -> None:
+        """Make a directory in it. Raises PyruncError."""
+        path = os.path.join(self.path, name)
+        try:
+            os.mkdir(path)
+            os.chmod(path, mode)
+        except OSError as error:
+            raise PyruncError(f"{path}: {error.strerror}", errno=error.errno or 0) from None
+
     def write_state(self, state: dict[str, Any]) -> None:
         self.write(STATE, dumps(state))
 
@@ -272,7 +282,13 @@ class Store:
         """Remove the directory. One that is gone is no error. Raises PyruncError."""
         try:
             for name in os.listdir(self.path):
-                os.unlink(os.path.join(self.path, name))
+                path = os.path.join(self.path, name)
+                try:
+                    os.unlink(path)
+                except IsADirectoryError:
+                    for below in os.listdir(path):
+                        os.unlink(os.path.join(path, below))
+                    os.rmdir(path)
             os.rmdir(self.path)
         except FileNotFoundError:
             pass

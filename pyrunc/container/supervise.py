@@ -11,6 +11,7 @@ from pyrunc.host import signals
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
+    from collections.abc import Callable
     from types import FrameType
     from typing import Any
 else:
@@ -47,6 +48,11 @@ class Supervisor:
         self._wake_read = self._wake_write = -1
         self._terminal: list[Any] | None = None
         self._input = b""
+        self._watched: dict[int, Callable[[], None]] = {}
+
+    def watch(self, fd: int, read: Callable[[], None]) -> None:
+        """Call `read` whenever there is something to read from `fd`."""
+        self._watched[fd] = read
 
     def __enter__(self) -> Supervisor:
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -122,6 +128,8 @@ class Supervisor:
         poll = select.poll()
         poll.register(self._wake_read, _POLLIN)
         poll.register(pidfd, _POLLIN)
+        for watched in self._watched:
+            poll.register(watched, _POLLIN)
         if self.master >= 0:
             poll.register(self.master, _POLLIN)
             poll.register(0, _POLLIN)
@@ -132,6 +140,8 @@ class Supervisor:
                     self._signals(pidfd)
                 elif fd == pidfd:
                     status = _reap(pid)
+                elif fd in self._watched:
+                    self._watched[fd]()
                 elif fd == self.master:
                     if events & _POLLOUT:
                         self._flush_input(poll)

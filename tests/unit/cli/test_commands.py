@@ -126,6 +126,7 @@ def test_list(cli: Any, tmp_path: Path) -> None:
 
 def test_create_and_run(cli: Any, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(bundle)
+    monkeypatch.setenv("NOTIFY_SOCKET", "/manager")
     line = cli(
         *("--systemd-cgroup", "--rootless=false", "create"),
         *("--pid-file", "pid", "--console-socket=sock"),
@@ -146,6 +147,7 @@ def test_create_and_run(cli: Any, bundle: Path, monkeypatch: pytest.MonkeyPatch)
         "detach": False,
         "keep": False,
         "no_subreaper": False,
+        "notify_socket": "/manager",
     }
     line = cli("run", "--detach", "--keep", "--no-subreaper", "-b", str(bundle), "id")
     assert line.code == 9
