@@ -9,7 +9,7 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check
 SOURCES := setup.py pyproject.toml $(shell find csrc pyrunc -type f \
 	\( -name '*.[ch]' -o -name '*.py' -o -name '*.json' \) ! -path pyrunc/spec/_check.py)
 
-.PHONY: build install uninstall lint format test conformance demo clean
+.PHONY: build install uninstall lint format test conformance vm-test demo clean
 
 # --- build ------------------------------------------------------------------------------------------------------
 
@@ -83,6 +83,12 @@ test: build build/.stamp-system-test build/.stamp-system-conformance
 # Every validation program of runtime-tools, side by side with Debian's runc.
 conformance: build build/.stamp-system-test build/.stamp-system-conformance
 	$(VENV)/bin/python -m conformance.run
+
+# On a system with pure cgroup v2, systemd and AppArmor, in a virtual machine: docs/vm.md. KERNEL= chooses another
+# kernel, VM= gives further arguments, as "--session root tests/integration/test_lifecycle.py".
+KERNEL ?= 6.1
+vm-test: build build/.stamp-system-vm
+	PYTHONPATH=tests $(VENV)/bin/python -m vm --kernel $(KERNEL) $(VM)
 
 demo: build build/.stamp-system-demo
 	$(VENV)/bin/python scripts/demo.py

@@ -26,6 +26,8 @@ from pyrunc.host.facts import HostFacts
 HOST = HostFacts()
 MOUNT = HOST.cgroup_mounts.get("", "")
 OWN = HOST.cgroup_own.get("", "/")
+if HOST.cgroup_mode == "v2":
+    OWN = os.path.dirname(OWN)  # our own has us in it: it cannot hand down controllers
 FACTS = HostFacts(cgroup_mode="v2", cgroup_mounts={"": MOUNT}, cgroup_own={"": OWN})
 # Beside our own cgroup, which has processes and so can hand no controllers down.
 PARENT = (MOUNT + os.path.dirname(OWN)).rstrip("/")

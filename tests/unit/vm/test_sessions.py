@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from vm import guest
+from vm.results import Summary, read_statuses, report, summarize
+from vm.sessions import SESSIONS, Session, select
+
+ROOT = Session("root", "", ("tests/integration",), {"A": "b c"}, 60)
+
+
+def test_sessions_have_names_of_their_own() -> None:
+    assert len({session.name for session in SESSIONS}) == len(SESSIONS)
+
+
+def test_all_sessions_unless_some_are_named() -> None:
+    assert select([], []) == list(SESSIONS)
+    first, last = SESSIONS[0], SESSIONS[-1]
+    assert select([last.name, first.name], []) == [last, first]
+
+
+def test_tests_replace_those_of_a_session() -> None:
+    (session,) = select([SESSIONS[0].name], ["tests/unit", "-x"])
+    assert session.tests == ("tests/unit", "-x")
+    assert session.user == SESSIONS[0].user
+
+
+def test_a_session_that_does_not_exist_is_named() -> None:
+    with pytest.raises(ValueError, match="no session 'nosuch'"):
+        select(["nosuch"], [])
+
+
+def test_command_of_root() -> None:
+    line = guest.command(ROOT)
+    assert line[0] == "systemd-run"
+    assert "--user" not in line
+    assert "--setenv=A=b c" in line
+    assert "--property=RuntimeMaxSec=60" in line
+    assert line[-1] == "tests/integration"
+
+
+def test_command_of_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = guest.command(ROOT._replace(user="root"))
+    assert line[:4] == ["runuser", "--user", "root", "--"]
+    assert line.index("--user", 4) > line.index("systemd-run")
+    assert "XDG_RUNTIME_DIR=/run/user/0" in line
+
+
+def write_junit(directory: Path, **counts: int) -> None:
+    attributes = " ".join(f'{name}="{value}"' for name, value in counts.items())
+    (directory / "root.xml").write_text(f"<testsuites><testsuite {attributes}/></testsuites>")
+
+
+def test_a_session_that_passed(tmp_path: Path) -> None:
+    write_junit(tmp_path, tests=5, failures=0, errors=0, skipped=2)
+    assert summarize(ROOT, tmp_path, {"root": 0}) == Summary("root", 3, 0, 2, "")
+
+
+@pytest.mark.parametrize(
+    ("counts", "status", "problem"),
+    [
+        ({"tests": 5, "failures": 1, "errors": 0, "skipped": 0}, 1, "exit status 1"),
+        ({"tests": 5, "failures": 0, "errors": 1, "skipped": 0}, 1, "exit status 1"),
+        ({"tests": 5, "failures": 0, "errors": 0, "skipped": 0}, 2, "exit status 2"),
+        ({"tests": 2, "failures": 0, "errors": 0, "skipped": 2}, 0, "no test passed"),
+        ({"tests": 0, "failures": 0, "errors": 0, "skipped": 0}, 0, "no test passed"),
+    ],
+)
+def test_a_session_with_a_problem(
+    tmp_path: Path, counts: dict[str, int], status: int, problem: str
+) -> None:
+    write_junit(tmp_path, **counts)
+    assert summarize(ROOT, tmp_path, {"root": status}).problem == problem
+
+
+def test_a_session_that_was_cut_short(tmp_path: Path) -> None:
+    assert summarize(ROOT, tmp_path, {"root": 0}).problem == "did not run to its end"
+    write_junit(tmp_path, tests=5, failures=0, errors=0, skipped=0)
+    assert summarize(ROOT, tmp_path, {}).problem == "did not run to its end"
+
+
+def test_statuses(tmp_path: Path) -> None:
+    assert read_statuses(tmp_path) == {}
+    (tmp_path / "status.json").write_text('{"root": 3}')
+    assert read_statuses(tmp_path) == {"root": 3}
+
+
+def test_report() -> None:
+    text = report([Summary("a", 3, 0, 1, ""), Summary("b", 1, 2, 0, "exit status 1")])
+    assert text.splitlines() == [
+        "a: 3 passed, 0 failed, 1 skipped",
+        "b: 1 passed, 2 failed, 0 skipped (exit status 1)",
+        "4 passed, 2 failed, 1 skipped",
+    ]

@@ -1,0 +1,94 @@
+"""Inside the virtual machine: runs the sessions and writes their results to a disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+from vm.sessions import Session
+
+RESULTS = Path("/run/results")
+CHECKOUT = Path.cwd().parent
+PLAN = CHECKOUT / "sessions.json"
+
+
+def command(session: Session) -> list[str]:
+    """The command line that runs one session in a service of its own, with a cgroup delegated to it.
+
+    A user's service is one of the user manager, which has been started at boot (`loginctl enable-linger`).
+    """
+    manager: list[str] = []
+    scope = []
+    environment = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+    if session.user:
+        entry = pwd.getpwnam(session.user)
+        runtime = f"/run/user/{entry.pw_uid}"
+        session_environment = [
+            f"XDG_RUNTIME_DIR={runtime}",
+            f"DBUS_SESSION_BUS_ADDRESS=unix:path={runtime}/bus",
+        ]
+        manager = ["runuser", "--user", session.user, "--", "env", *session_environment]
+        scope = ["--user"]
+        environment["DBUS_SESSION_BUS_ADDRESS"] = f"unix:path={runtime}/bus"
+    environment |= session.environment
+    return [
+        *manager,
+        "systemd-run",
+        *scope,
+        "--quiet",
+        "--wait",
+        "--collect",
+        "--pipe",
+        f"--unit=tests-{session.name}",
+        f"--working-directory={CHECKOUT}",
+        "--property=Delegate=yes",
+        "--property=LimitMEMLOCK=8M:8M",
+        f"--property=RuntimeMaxSec={session.limit}",
+        *(f"--setenv={name}={value}" for name, value in environment.items()),
+        str(CHECKOUT / "tests/vm/in-leaf"),
+        str(CHECKOUT / ".venv/bin/pytest"),
+        "--quiet",
+        "--color=no",
+        "-p",
+        "no:cacheprovider",
+        f"--junitxml={RESULTS / session.name}.xml",
+        *session.tests,
+    ]
+
+
+def run(session: Session) -> int:
+    """Run a session; its exit status."""
+    print(f"=== {session.name}", flush=True)
+    begin = time.monotonic()
+    status = subprocess.run(command(session), stdin=subprocess.DEVNULL, check=False).returncode
+    print(f"=== {session.name}: exit {status} after {time.monotonic() - begin:.0f} s", flush=True)
+    return status
+
+
+def main(disk: str) -> None:
+    """Run everything of the plan, and write a tar archive of the results to `disk`."""
+    RESULTS.mkdir(mode=0o1777)
+    RESULTS.chmod(0o1777)
+    print(f"=== Linux {os.uname().release}", flush=True)
+    plan = json.loads(PLAN.read_text())
+    statuses = {}
+    for values in plan:
+        session = Session(*values)
+        statuses[session.name] = run(session)
+    (RESULTS / "status.json").write_text(json.dumps(statuses))
+    journal = subprocess.run(
+        ["journalctl", "--no-pager", "--boot"], capture_output=True, check=False
+    ).stdout
+    (RESULTS / "journal.txt").write_bytes(journal)
+    with open(disk, "wb") as file, tarfile.open(fileobj=file, mode="w|") as archive:
+        archive.add(RESULTS, arcname=".")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,61 @@
+"""Sums up the results that came back from the machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+from vm.sessions import Session
+
+
+class Summary(NamedTuple):
+    """Of one session: how many tests there were, and what is wrong with it."""
+
+    name: str
+    passed: int
+    failed: int
+    skipped: int
+    problem: str
+
+
+def summarize(session: Session, directory: Path, statuses: dict[str, int]) -> Summary:
+    """Read the results of one session: a session that ran no test is as wrong as a failed one."""
+    path = directory / f"{session.name}.xml"
+    if session.name not in statuses or not path.exists():
+        return Summary(session.name, 0, 0, 0, "did not run to its end")
+    counts = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
+    for suite in ElementTree.parse(path).getroot().iter("testsuite"):
+        for key in counts:
+            counts[key] += int(suite.get(key, 0))
+    failed = counts["failures"] + counts["errors"]
+    passed = counts["tests"] - failed - counts["skipped"]
+    problem = ""
+    if failed or statuses[session.name] != 0:
+        problem = f"exit status {statuses[session.name]}"
+    elif not passed:
+        problem = "no test passed"
+    return Summary(session.name, passed, failed, counts["skipped"], problem)
+
+
+def read_statuses(directory: Path) -> dict[str, int]:
+    """Exit status of each session that ended; none if the machine did not get that far."""
+    try:
+        statuses: dict[str, int] = json.loads((directory / "status.json").read_text())
+    except FileNotFoundError:
+        return {}
+    return statuses
+
+
+def report(summaries: list[Summary]) -> str:
+    """The summary as a person reads it; its last line is the sum."""
+    lines = [
+        f"{s.name}: {s.passed} passed, {s.failed} failed, {s.skipped} skipped"
+        + (f" ({s.problem})" if s.problem else "")
+        for s in summaries
+    ]
+    passed = sum(s.passed for s in summaries)
+    failed = sum(s.failed for s in summaries)
+    skipped = sum(s.skipped for s in summaries)
+    return "\n".join([*lines, f"{passed} passed, {failed} failed, {skipped} skipped"])

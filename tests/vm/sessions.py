@@ -1,0 +1,43 @@
+"""What is run in the virtual machine: a table of calls of pytest, each as a user and with an environment."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Session(NamedTuple):
+    """One call of pytest.
+
+    Attributes:
+        name: also the name of its results.
+        user: "" for root, otherwise whose user manager runs it.
+        tests: arguments of pytest.
+        environment: what is added to the environment.
+        limit: seconds.
+    """
+
+    name: str
+    user: str
+    tests: tuple[str, ...]
+    environment: dict[str, str]
+    limit: int
+
+
+SESSIONS = (
+    Session("root", "", ("tests/integration",), {}, 600),
+    Session("rootless", "tester", ("tests/integration/test_rootless.py",), {}, 300),
+)
+
+
+def select(names: list[str], tests: list[str]) -> list[Session]:
+    """The sessions of these names (all if there are none), with `tests` in place of their own if given.
+
+    Raises:
+        ValueError: there is no session of a name.
+    """
+    known = {session.name: session for session in SESSIONS}
+    for name in names:
+        if name not in known:
+            raise ValueError(f"no session {name!r}; there are: {', '.join(known)}")
+    chosen = [known[name] for name in names] or list(SESSIONS)
+    return [session._replace(tests=tuple(tests)) if tests else session for session in chosen]
