@@ -84,6 +84,11 @@ class UsageError(PyruncError):
 class HostError(PyruncError):
     """This host lacks something that was asked for; the message names it."""
 
+    @classmethod
+    def asked_by(cls, pointer: str, message: str) -> HostError:
+        """The error for what config.json asks for at `pointer`."""
+        return cls(f"{message} (config.json: {pointer})", pointer=pointer)
+
 
 class OperationError(PyruncError):
     """An operation of a plan failed on the container's side."""

@@ -41,8 +41,9 @@ int op_set_scheduler(struct init *init, const struct set_scheduler *op)
 		int32_t nice;
 		uint32_t priority;
 		uint64_t runtime, deadline, period;
+		uint32_t clamp_min, clamp_max; /* the specification has no value for them */
 	} attr = {
-	    .size = 48,
+	    .size = sizeof attr,
 	    .policy = op->policy,
 	    .flags = op->flags,
 	    .nice = op->nice,

@@ -43,11 +43,7 @@ class Resctrl:
         """
         exists = os.path.isdir(plan.group)
         if plan.must_exist and not exists:
-            raise HostError(
-                f"intelRdt.closID: there is no {plan.group}, and no limits to make it with"
-                f" (config.json: {_POINTER}/closID)",
-                pointer=_POINTER + "/closID",
-            )
+            raise _failure("closID", f"there is no {plan.group}, and no limits to make it with")
         if exists and plan.compared:
             _compare(plan)
         if plan.monitor and os.path.isdir(plan.monitor):

@@ -242,8 +242,8 @@ def _idmap(context: Context, mount: dict[str, Any], pointer: str) -> int:
             "an id-mapped mount needs uidMappings and gidMappings, its own or the container's",
         )
     if not context.facts.is_privileged:
-        raise HostError(
-            "id-mapped mounts need CAP_SYS_ADMIN on the host", pointer=pointer + "/options"
+        raise HostError.asked_by(
+            pointer + "/options", "id-mapped mounts need CAP_SYS_ADMIN on the host"
         )
     slot = context.new_slot()
     context.host_side(MakeIdmap(slot, flatten(uids), flatten(gids)), pointer)

@@ -155,9 +155,9 @@ def compile_label(context: Context, process: dict[str, Any], pointer: str) -> No
     profile = process.get("apparmorProfile")
     if profile:
         if not context.facts.apparmor:
-            raise HostError(
+            raise HostError.asked_by(
+                pointer + "/apparmorProfile",
                 f"AppArmor profile {profile}: AppArmor is not enabled on this host",
-                pointer=pointer + "/apparmorProfile",
             )
         context.add(
             SetLabel("apparmor/exec", f"exec {profile}"),
@@ -169,9 +169,9 @@ def _selinux(context: Context, process: dict[str, Any], pointer: str) -> None:
     label = process.get("selinuxLabel")
     if label:
         if not context.facts.selinux:
-            raise HostError(
+            raise HostError.asked_by(
+                pointer + "/selinuxLabel",
                 f"SELinux label {label}: SELinux is not enabled on this host",
-                pointer=pointer + "/selinuxLabel",
             )
         context.add(SetLabel("exec", label), pointer + "/selinuxLabel")
 
@@ -233,10 +233,10 @@ def compile_identity(
     context.add(DropBounding(sets.bounding), pointer + "/capabilities/bounding")
     groups = list(user.get("additionalGids") or ())
     if groups and not context.can_set_groups:
-        raise HostError(
+        raise HostError.asked_by(
+            pointer + "/user/additionalGids",
             "supplementary groups cannot be set: the user namespace of an unprivileged user"
             " without subordinate group ids does not allow it",
-            pointer=pointer + "/user/additionalGids",
         )
     context.add(SetUser(uid, gid, groups, int(context.can_set_groups)), pointer + "/user")
     _selinux(context, process, pointer)

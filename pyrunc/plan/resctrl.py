@@ -68,10 +68,7 @@ def compile_resctrl(rdt: dict[str, Any], container_id: str, facts: HostFacts) ->
         why = "none is mounted: mount -t resctrl resctrl /sys/fs/resctrl"
         if "resctrl" not in facts.filesystems:
             why = "this kernel has none for this processor"
-        raise HostError(
-            f"Intel RDT needs a resctrl filesystem, and {why} (config.json: {_POINTER})",
-            pointer=_POINTER,
-        )
+        raise HostError.asked_by(_POINTER, f"Intel RDT needs a resctrl filesystem, and {why}")
     wanted = schema_lines(rdt)
     clos = rdt.get("closID") or ""
     group = f"{mount}/{clos or container_id}" if clos != "/" else mount

@@ -75,9 +75,9 @@ def compile_rootfs(context: Context) -> None:
     linux = context.linux
     own_mounts = "mount" in context.namespaces
     if context.mount_label and not context.facts.selinux:
-        raise HostError(
+        raise HostError.asked_by(
+            "/linux/mountLabel",
             f"SELinux label {context.mount_label}: SELinux is not enabled on this host",
-            pointer="/linux/mountLabel",
         )
     before, _ = _PROPAGATION[linux.get("rootfsPropagation") or ""]
     if context.in_user_namespace and before & MS_SHARED:

@@ -118,10 +118,10 @@ def build(seccomp: dict[str, Any]) -> tuple[bytes, int, tuple[str, ...]]:
         spoken = dict.fromkeys([libseccomp.native_arch(), *archs])
         program = enosys_stub(greatest_numbers(names, spoken)) + program
     if len(program) > _MAX_INSTRUCTIONS * _INSTRUCTION_SIZE:
-        raise HostError(
+        raise HostError.asked_by(
+            _SECCOMP,
             f"the seccomp filter has {len(program) // _INSTRUCTION_SIZE} instructions,"
             f" the kernel takes {_MAX_INSTRUCTIONS}",
-            pointer=_SECCOMP,
         )
     return program, flags, tuple(skipped)
 
@@ -184,8 +184,8 @@ def _flags(seccomp: dict[str, Any]) -> int:
     if not libseccomp.flags_available(flags):
         for index, name in enumerate(names):
             if not libseccomp.flags_available(kernel_flags([name], listener=True)):
-                raise HostError(
-                    f"this kernel does not know {name}", pointer=f"{_SECCOMP}/flags/{index}"
+                raise HostError.asked_by(
+                    f"{_SECCOMP}/flags/{index}", f"this kernel does not know {name}"
                 )
     return flags
 
@@ -195,9 +195,9 @@ def _architectures(seccomp: dict[str, Any]) -> list[int]:
     for index, name in enumerate(seccomp.get("architectures") or ()):
         arch = libseccomp.resolve_arch(ARCHITECTURES[name])
         if arch is None:
-            raise HostError(
+            raise HostError.asked_by(
+                f"{_SECCOMP}/architectures/{index}",
                 f"libseccomp {libseccomp.version()} does not know {name}",
-                pointer=f"{_SECCOMP}/architectures/{index}",
             )
         archs.append(arch)
     return archs
