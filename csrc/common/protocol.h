@@ -14,6 +14,7 @@ enum message_type {
 };
 
 #define DETAIL_MAX 1024
+#define NO_OPERATION 0xffffffffu /* it failed before the plan */
 
 struct message {
 	uint32_t type;
@@ -23,6 +24,12 @@ struct message {
 	char call[24];
 	char detail[DETAIL_MAX]; /* sent up to its NUL */
 };
+
+/* The plan comes as one packet: 'P', then a byte for each descriptor that comes with it:
+ * PLAN_ITSELF for the plan, which is to be mapped, or the slot that it is to fill. */
+#define PLAN_HEAD 'P'
+#define PLAN_ITSELF 0xff
+#define PLAN_FDS_MAX 8
 
 /* The runtime's answer is one byte followed by the container's state (JSON), possibly empty. */
 #define REPLY_GO 'G'

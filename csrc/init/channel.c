@@ -80,6 +80,43 @@ int receive_reply(struct init *init, int socket)
 	return 0;
 }
 
+/* Receive the plan and fill the slots that come with it. Returns the descriptor of the plan;
+ * without one, there is nothing to do and nobody to report to. */
+int receive_plan(struct init *init)
+{
+	unsigned char kinds[1 + PLAN_FDS_MAX];
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int) * PLAN_FDS_MAX)];
+	} control;
+	struct iovec data = {.iov_base = kinds, .iov_len = sizeof kinds};
+	struct msghdr packet = {.msg_iov = &data,
+				.msg_iovlen = 1,
+				.msg_control = &control,
+				.msg_controllen = sizeof control};
+	ssize_t size;
+	int plan = -1;
+
+	do
+		size = recvmsg(init->control, &packet, MSG_CMSG_CLOEXEC);
+	while (size < 0 && errno == EINTR);
+	struct cmsghdr *header = size > 0 ? CMSG_FIRSTHDR(&packet) : NULL;
+
+	if (!header || kinds[0] != PLAN_HEAD || header->cmsg_type != SCM_RIGHTS ||
+	    header->cmsg_len != CMSG_LEN(sizeof(int) * (size_t)(size - 1)))
+		_exit(EXIT_ABORTED);
+	for (ssize_t i = 1; i < size; i++) {
+		int fd;
+
+		memcpy(&fd, CMSG_DATA(header) + sizeof fd * (size_t)(i - 1), sizeof fd);
+		if (kinds[i] == PLAN_ITSELF)
+			plan = fd;
+		else if (put_slot(init, kinds[i], fd) < 0)
+			return -1;
+	}
+	return plan;
+}
+
 int sync_with_runtime(struct init *init, uint32_t type, uint32_t value, int fd)
 {
 	struct message message = {.type = type, .operation = init->index, .value = value};

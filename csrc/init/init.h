@@ -36,6 +36,7 @@ int fail_with(struct init *init, int error, const char *call, const char *detail
 int send_message(struct init *init, struct message *message, int fd);
 int sync_with_runtime(struct init *init, uint32_t type, uint32_t value, int fd);
 int receive_reply(struct init *init, int socket);
+int receive_plan(struct init *init);
 
 /* path.c: every path inside the rootfs goes through these */
 #define RESOLVE_INSIDE (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)

@@ -1,7 +1,9 @@
-/* pyrunc-init BASE SLOTS
+/* pyrunc-init BASE NAMESPACES
  *
- * Descriptors, from BASE on: the socket to the runtime, the plan, and SLOTS more that the plan
- * names by number. Those below BASE are the program's own: stdio and what is preserved for it. */
+ * BASE is the descriptor of the socket to the runtime; those below it are the program's own: stdio
+ * and what is preserved for it. NAMESPACES (CLONE_NEW*) are made at once, while the runtime is
+ * still busy with the plan: a network namespace takes the kernel milliseconds. Then the plan comes
+ * over the socket, with the descriptors that it names. */
 #include "init.h"
 
 #include <signal.h>
@@ -28,12 +30,12 @@ int put_slot(struct init *init, uint32_t slot, int fd)
 	return 0;
 }
 
-static int number(const char *text)
+static bool number(const char *text, long *value)
 {
 	char *end;
-	long value = strtol(text, &end, 10);
 
-	return *text && !*end && value >= 0 && value < 1 << 20 ? (int)value : -1;
+	*value = strtol(text, &end, 10);
+	return *text && !*end && *value >= 0 && *value <= 0xffffffffL;
 }
 
 /* What the runtime had ignored or blocked is no business of the container's. */
@@ -95,19 +97,23 @@ int main(int argc, char **argv)
 	    .control = -1, .rootfs = -1, .procfs = -1, .null = -1, .empty = -1};
 	static struct arena arena;
 	struct reader plan = {0};
-	int base, slots;
+	long base, namespaces;
+	int fd;
 
-	if (argc != 3 || (base = number(argv[1])) < 3 || (slots = number(argv[2])) < 0 ||
-	    slots > SLOTS_MAX)
+	if (argc != 3 || !number(argv[1], &base) || base < 3 || base > 1 << 20 ||
+	    !number(argv[2], &namespaces))
 		return EXIT_CANNOT_EXECUTE;
-	init.control = base;
+	init.control = (int)base;
+	init.index = NO_OPERATION;
 	for (int slot = 0; slot < SLOTS_MAX; slot++)
-		init.slots[slot] = slot < slots ? base + 2 + slot : -1;
+		init.slots[slot] = -1;
 	/* descriptors that the caller leaked, or an embedding program did not mark */
-	sys_close_range((unsigned)(base + 2 + slots), ~0U, 0);
-	sys_close_range((unsigned)base, ~0U, CLOSE_RANGE_CLOEXEC);
+	sys_close_range((unsigned)(base + 1), ~0U, 0);
+	fcntl(init.control, F_SETFD, FD_CLOEXEC);
 	reset_signals();
-	if (map_plan(&init, base + 1, &plan, &arena) == 0)
+	if (namespaces && unshare((int)namespaces) < 0)
+		fail(&init, "unshare", NULL);
+	else if ((fd = receive_plan(&init)) >= 0 && map_plan(&init, fd, &plan, &arena) == 0)
 		run_plan(&init, &plan);
 	init.failure.operation = init.index;
 	send_message(&init, &init.failure, -1);

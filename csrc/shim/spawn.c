@@ -14,7 +14,7 @@
 
 enum { STACK_SIZE = 64 * 1024 };
 
-/* Move a descriptor above those that will be laid out. */
+/* Move a descriptor above the places that will be taken. */
 static int lift(int fd, int above)
 {
 	return fcntl(fd, F_DUPFD_CLOEXEC, above);
@@ -25,24 +25,25 @@ static int lift(int fd, int above)
 static int child(void *argument)
 {
 	struct pyrunc_spawn *spawn = argument;
-	int base = 3 + spawn->preserve, above = base + spawn->fd_count;
-	int lifted[3 + spawn->fd_count], executable;
-	char base_text[12], count_text[12];
-	char *argv[] = {(char[]){"pyrunc-init"}, base_text, count_text, NULL};
+	int base = 3 + spawn->preserve, lifted[4];
+	const int given[] = {spawn->stdio[0], spawn->stdio[1], spawn->stdio[2], spawn->control};
+	const int places[] = {0, 1, 2, base};
+	char base_text[12], unshare_text[12];
+	char *argv[] = {(char[]){"pyrunc-init"}, base_text, unshare_text, NULL};
 	char *envp[] = {NULL};
+	int executable = lift(spawn->executable, base + 1);
 
-	executable = lift(spawn->executable, above);
-	for (int i = 0; i < 3 + spawn->fd_count; i++) {
-		lifted[i] = lift(i < 3 ? spawn->stdio[i] : spawn->fds[i - 3], above);
+	for (int i = 0; i < 4; i++) {
+		lifted[i] = lift(given[i], base + 1);
 		if (lifted[i] < 0)
 			goto failed;
 	}
-	for (int i = 0; i < 3 + spawn->fd_count; i++) {
-		if (dup2(lifted[i], i < 3 ? i : base + i - 3) < 0)
+	for (int i = 0; i < 4; i++) {
+		if (dup2(lifted[i], places[i]) < 0)
 			goto failed;
 	}
 	snprintf(base_text, sizeof base_text, "%d", base);
-	snprintf(count_text, sizeof count_text, "%d", spawn->fd_count - 2);
+	snprintf(unshare_text, sizeof unshare_text, "%u", spawn->unshare);
 	syscall(SYS_execveat, executable, "", argv, envp, AT_EMPTY_PATH);
 failed:
 	spawn->error = errno;

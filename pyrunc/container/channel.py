@@ -9,6 +9,8 @@ from pyrunc.errors import OperationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyrunc.plan.operations import Operation
 
 SYNC = 1
@@ -16,6 +18,7 @@ CLONED = 2
 READY = 3
 ERROR = 4
 
+_NO_OPERATION = 0xFFFFFFFF
 _CALL = 16
 _DETAIL = _CALL + 24
 _SIZE = _DETAIL + 1024
@@ -23,6 +26,7 @@ _SOCK_SEQPACKET = 5
 _SOL_SOCKET = 1
 _SCM_RIGHTS = 1
 _MSG_CMSG_CLOEXEC = 0x40000000
+_MSG_NOSIGNAL = 0x4000
 
 
 class Message:
@@ -97,14 +101,27 @@ def receive(sock: _socket.socket) -> Message | None:
     return Message(data, fd)
 
 
+def send_plan(sock: _socket.socket, plan: int, slots: Sequence[int]) -> None:
+    """Send the plan and what its slots are filled with; a slot that is -1 stays empty. Raises OSError."""
+    kinds = b"P\xff"
+    fds = plan.to_bytes(4, "little")
+    for slot, fd in enumerate(slots):
+        if fd >= 0:
+            kinds += slot.to_bytes(1, "little")
+            fds += fd.to_bytes(4, "little")
+    sock.sendmsg([kinds], [(_SOL_SOCKET, _SCM_RIGHTS, fds)], _MSG_NOSIGNAL)
+
+
 def reply(sock: _socket.socket, state: bytes = b"") -> None:
     """Let the init go on, with the container's state for its hooks. Raises OSError when it has died."""
-    sock.send(b"G" + state, 0x4000)  # MSG_NOSIGNAL
+    sock.send(b"G" + state, _MSG_NOSIGNAL)
 
 
 def failure(message: Message, operations: list[Operation], source: str) -> OperationError:
     """The error that the init reported, in words; `source` is the document that pointers lead into."""
     index = message.operation
+    if index == _NO_OPERATION:
+        return describe_failure(message, "/linux/namespaces", "new namespaces", source)
     if index >= len(operations):
         return describe_failure(message, "", f"operation {index}", source)
     operation = operations[index]

@@ -23,8 +23,7 @@ from pyrunc.errors import OperationError, PyruncError, UsageError
 from pyrunc.host import procfs
 from pyrunc.host.facts import HostFacts
 from pyrunc.host.waiting import finish
-from pyrunc.plan.compiler import compile_plan
-from pyrunc.plan.context import PlanOptions
+from pyrunc.plan.namespaces import first_namespaces
 from pyrunc.plan.operations import SYNC_HOOKS, SYNC_NETWORK
 from pyrunc.spec.json import dumps
 from pyrunc.spec.rules import warnings
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from pyrunc.cgroups.plan import CgroupPlan
     from pyrunc.container.network import NetworkDevices
     from pyrunc.container.resctrl import Resctrl
     from pyrunc.host.waiting import Steps
@@ -115,14 +115,45 @@ def compile_bundle(
     root: str, container_id: str, bundle: Bundle, options: CreateOptions, facts: HostFacts
 ) -> Plan:
     """Compile the plan that `create` would carry out. Raises what the compilers do."""
-    if options.notify_socket:
-        from pyrunc.container.notify import with_socket
+    bundle = _with_notify_socket(root, container_id, bundle, options)
+    cgroup = _compile_cgroup(container_id, bundle, options, facts)
+    return _compile_plan(container_id, bundle, options, facts, cgroup)
 
-        bundle = with_socket(bundle, os.path.join(root, container_id))
-    rootless = is_rootless(facts, options.rootless)
-    cgroup = compile_cgroup(
-        bundle.config, container_id, facts, driver=options.cgroup_driver, rootless=rootless
+
+def _with_notify_socket(
+    root: str, container_id: str, bundle: Bundle, options: CreateOptions
+) -> Bundle:
+    if not options.notify_socket:
+        return bundle
+    from pyrunc.container.notify import with_socket
+
+    return with_socket(bundle, os.path.join(root, container_id))
+
+
+def _compile_cgroup(
+    container_id: str, bundle: Bundle, options: CreateOptions, facts: HostFacts
+) -> CgroupPlan:
+    return compile_cgroup(
+        bundle.config,
+        container_id,
+        facts,
+        driver=options.cgroup_driver,
+        rootless=is_rootless(facts, options.rootless),
     )
+
+
+def _compile_plan(
+    container_id: str,
+    bundle: Bundle,
+    options: CreateOptions,
+    facts: HostFacts,
+    cgroup: CgroupPlan,
+) -> Plan:
+    # Loaded only now: meanwhile the init makes its namespaces.
+    from pyrunc.plan.compiler import compile_plan
+    from pyrunc.plan.context import PlanOptions
+
+    rootless = is_rootless(facts, options.rootless)
     plan_options = PlanOptions(
         no_pivot=options.no_pivot,
         no_new_keyring=options.no_new_keyring,
@@ -167,10 +198,11 @@ def creating(
     check_descriptors(3 + listen_fds(), options.preserve_fds)
     for warning in warnings(bundle.config):
         log.warning(str(warning))
-    plan = compile_bundle(root, container_id, bundle, options, HostFacts())
+    facts = HostFacts()
+    cgroup = _compile_cgroup(container_id, bundle, options, facts)
     store.make()
     with store:
-        creation = _Creation(store, bundle, options, plan)
+        creation = _Creation(store, bundle, options, facts, cgroup)
         try:
             return (yield from creation.run())
         except BaseException:
@@ -203,13 +235,20 @@ def _check_console(bundle: Bundle, options: CreateOptions) -> None:
 class _Creation:
     """One container in the making."""
 
-    def __init__(self, store: Store, bundle: Bundle, options: CreateOptions, plan: Plan) -> None:
+    def __init__(
+        self,
+        store: Store,
+        bundle: Bundle,
+        options: CreateOptions,
+        facts: HostFacts,
+        cgroup: CgroupPlan,
+    ) -> None:
         self.store = store
         self.bundle = bundle
         self.options = options
-        self.plan = plan
-        self.cgroup = Cgroup(plan.cgroup)
-        self.session = Session(plan, self.cgroup)
+        self.facts = facts
+        self.cgroup = Cgroup(cgroup)
+        self.session = Session(self.cgroup)
         self.session.on(SYNC_HOOKS, self._hooks)
         self.session.on(SYNC_NETWORK, self._move_network_devices)
         self.network: NetworkDevices | None = None
@@ -226,7 +265,7 @@ class _Creation:
             "created": _now(),
             "owner": os.geteuid(),
             "annotations": config.get("annotations") or {},
-            "cgroup": plan.cgroup.to_state(),
+            "cgroup": cgroup.to_state(),
             "namespaces": {
                 n["type"]: n.get("path") or ""
                 for n in (config.get("linux") or {}).get("namespaces") or ()
@@ -238,38 +277,36 @@ class _Creation:
             ),
             "rootfsMount": procfs.mount_id(bundle.rootfs),
             "notify": bool(options.notify_socket),
-            "late": operations_after_start(plan.operations),
+            "late": {},
         }
 
     def run(self) -> Steps[Container]:
         store, state, session = self.store, self.state, self.session
-        resctrl = self.plan.resctrl
-        if resctrl is not None:
-            from pyrunc.container.resctrl import Resctrl
-
-            self.resctrl = session.resctrl = Resctrl.prepare(resctrl)
-            state["resctrl"] = self.resctrl.to_state()
+        options = self.options
         store.write_state(state)
-        store.write(CONFIG, dumps(self.bundle.config))
-        if self.options.notify_socket:
-            store.make_directory("notify", 0o755)
         self.made_cgroup = True
         self.cgroup.create()
-        if self.resctrl is not None and resctrl is not None:
-            self.resctrl.create(resctrl)
+        session.spawn(
+            first_namespaces(self.bundle.config),
+            options.preserve_fds + listen_fds(),
+            options.stdio,
+        )
+        plan = self._compile()
+        state["late"] = operations_after_start(plan.operations)
+        store.write(CONFIG, dumps(self.bundle.config))
         listener = channel.listener(store.path, START_SOCKET)
         console = self._console()
         try:
-            session.spawn([listener.fileno(), console, -1], self.options.stdio)
+            session.send(plan, [listener.fileno(), console])
         finally:
             listener.close()
-            if console != self.options.console_fd:
+            if console != options.console_fd:
                 close_all((console,))
         if not (yield from session.converse()):
             raise session.death()
         state["pid"] = session.pid
         state["startTime"] = procfs.start_time(session.pid)
-        state["cgroup"] = self.plan.cgroup.to_state()
+        state["cgroup"] = self.cgroup.plan.to_state()
         store.write_state(state)
         if self.options.pid_file:
             write_pid_file(self.options.pid_file, session.pid)
@@ -280,6 +317,22 @@ class _Creation:
         self._close_network()
         return Container(store, state)
 
+    def _compile(self) -> Plan:
+        """The plan, and what it needs on the host beside the cgroup."""
+        store, options = self.store, self.options
+        bundle = _with_notify_socket(store.root, store.id, self.bundle, options)
+        if options.notify_socket:
+            store.make_directory("notify", 0o755)
+        plan = _compile_plan(store.id, bundle, options, self.facts, self.cgroup.plan)
+        if plan.resctrl is not None:
+            from pyrunc.container.resctrl import Resctrl
+
+            self.resctrl = self.session.resctrl = Resctrl.prepare(plan.resctrl)
+            self.state["resctrl"] = self.resctrl.to_state()
+            store.write_state(self.state)
+            self.resctrl.create(plan.resctrl)
+        return plan
+
     def _console(self) -> int:
         path = self.options.console_socket
         if not path:
@@ -289,7 +342,7 @@ class _Creation:
     def _move_network_devices(self, _: channel.Message) -> bytes:
         from pyrunc.container.network import NetworkDevices
 
-        self.network = NetworkDevices(self.plan.net_devices, self.session.pid)
+        self.network = NetworkDevices(self.session.plan.net_devices, self.session.pid)
         self.network.move()
         return b""
 

@@ -168,10 +168,10 @@ class _Execution:
             rootless=rootless,
             subordinate_ids=rootless and not _groups_denied(state["pid"]),
         )
-        plan = compile_exec(
+        self.plan = compile_exec(
             bundle, process, facts, plan_options, self.cgroup.plan, state["namespaces"]
         )
-        self.session = Session(plan, self.cgroup, state["pid"])
+        self.session = Session(self.cgroup, state["pid"])
         self.session.source = "process"
         self.session.on(SYNC_SECCOMP, self._listener)
         self.session.resctrl = container.resctrl
@@ -190,7 +190,8 @@ class _Execution:
         if options.console_socket:
             console = connect_unix(options.console_socket, "--console-socket")
         try:
-            session.spawn([-1, console, container_fd], options.stdio)
+            session.spawn((0, 0), self.plan.preserve_fds, options.stdio)
+            session.send(self.plan, [-1, console, container_fd])
             if (yield from session.converse()):
                 raise session.death()
             if options.pid_file:

@@ -50,12 +50,12 @@ class Session:
 
     source = "config.json"
 
-    def __init__(self, plan: Plan, cgroup: Cgroup, beside: int = 0) -> None:
+    def __init__(self, cgroup: Cgroup, beside: int = 0) -> None:
         """`beside` is a process of a container that runs already (`Cgroup.join`)."""
-        self.plan = plan
         self.cgroup = cgroup
         self._beside = beside
-        self._to_be_moved = plan.cgroup.late
+        self._to_be_moved = cgroup.plan.late
+        self._plan: Plan | None = None
         self.pid = 0
         self.pidfd = -1
         self.resctrl: Resctrl | None = None
@@ -73,26 +73,37 @@ class Session:
         """
         self._handlers[kind] = handler
 
-    def spawn(self, slots: Sequence[int], stdio: Sequence[int] = (0, 1, 2)) -> None:
-        """Start the init with the plan. Slots that are -1 get /dev/null.
+    @property
+    def plan(self) -> Plan:
+        assert self._plan is not None, "the plan was not sent yet"
+        return self._plan
+
+    def spawn(
+        self, namespaces: tuple[int, int], preserve: int, stdio: Sequence[int] = (0, 1, 2)
+    ) -> None:
+        """Start the init. It makes its namespaces while the caller goes on, and waits for the plan.
+
+        Args:
+            namespaces: CLONE_NEW* for clone3(2), and those that the init makes itself.
+            preserve: number of descriptors from 3 on that it keeps.
+            stdio: what becomes its stdin, stdout and stderr.
 
         Raises:
             PyruncError: it could not be started.
         """
-        if log.debugging():
-            for line in self.plan.describe():
-                log.debug(line)
-        ours, theirs = channel.pair()
-        self._socket = ours
-        plan_fd = null = cgroup_fd = -1
+        self._socket, theirs = channel.pair()
+        cgroup_fd = -1
+
+        def clone() -> None:
+            self.pid, self.pidfd = shim.spawn(
+                *namespaces, theirs.fileno(), stdio=stdio, preserve=preserve, cgroup=cgroup_fd
+            )
+
         try:
-            plan_fd = shim.data_fd("pyrunc-plan", self.plan.encode())
-            null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
             cgroup_fd = self.cgroup.open_dir_fd(beside=self._beside)
-            fds = [theirs.fileno(), plan_fd, *(null if slot < 0 else slot for slot in slots)]
             try:
-                self._clone(fds, stdio, cgroup_fd)
-                if cgroup_fd >= 0 and self.plan.cgroup.mode == "v2":
+                clone()
+                if cgroup_fd >= 0 and self.cgroup.plan.mode == "v2":
                     self._to_be_moved = False
             except PermissionError:
                 if cgroup_fd < 0:
@@ -100,20 +111,35 @@ class Session:
                 # we have no right to the cgroup that we and the container are in; systemd has, or
                 # the container can do without
                 self._to_be_moved = True
-                self._clone(fds, stdio, -1)
+                close_all((cgroup_fd,))
+                cgroup_fd = -1
+                clone()
         except OSError as error:
             raise PyruncError(
                 f"clone3: {error.strerror}", errno=error.errno or 0, pointer="/linux/namespaces"
             ) from None
         finally:
             theirs.close()
-            close_all((plan_fd, null, cgroup_fd))
+            close_all((cgroup_fd,))
 
-    def _clone(self, fds: Sequence[int], stdio: Sequence[int], cgroup: int) -> None:
-        plan = self.plan
-        self.pid, self.pidfd = shim.spawn(
-            plan.spawn_flags, fds, stdio=stdio, preserve=plan.preserve_fds, cgroup=cgroup
-        )
+    def send(self, plan: Plan, slots: Sequence[int]) -> None:
+        """Give the init its plan, and the descriptors that it names by slot; -1 for none.
+
+        Raises:
+            OperationError: the init has died, or could not make its namespaces.
+        """
+        self._plan = plan
+        if log.debugging():
+            for line in plan.describe():
+                log.debug(line)
+        fd = shim.data_fd("pyrunc-plan", plan.encode())
+        assert self._socket is not None
+        try:
+            channel.send_plan(self._socket, fd, slots)
+        except OSError:
+            raise self._last_words(self._socket) from None
+        finally:
+            os.close(fd)
 
     def converse(self) -> Steps[bool]:
         """Answer the init until it is ready. True when it is; False when it has executed the program.
@@ -149,11 +175,14 @@ class Session:
         try:
             channel.reply(sock, state)
         except OSError:
-            # it has died: the end of the conversation tells, after what it may have said before
-            message = channel.receive(sock)
-            if message is not None and message.type == channel.ERROR:
-                raise channel.failure(message, self.plan.operations, self.source) from None
-            raise self.death() from None
+            raise self._last_words(sock) from None
+
+    def _last_words(self, sock: _socket.socket) -> OperationError:
+        """The error for an init that has died; it may have told why."""
+        message = channel.receive(sock)
+        if message is not None and message.type == channel.ERROR:
+            return channel.failure(message, self.plan.operations, self.source)
+        return self.death()
 
     def _handler(self, message: channel.Message) -> Handler:
         operation = self.plan.operations[message.operation]

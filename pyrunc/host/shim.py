@@ -87,7 +87,8 @@ def data_fd(name: str, data: bytes) -> int:
 
 def spawn(
     flags: int,
-    fds: Sequence[int],
+    unshare: int,
+    control: int,
     *,
     stdio: Sequence[int] = (0, 1, 2),
     preserve: int = 0,
@@ -97,7 +98,8 @@ def spawn(
 
     Args:
         flags: CLONE_NEW* for clone3(2).
-        fds: the control socket, the plan, and the slots.
+        unshare: CLONE_NEW* that it makes itself, while the caller goes on.
+        control: its end of the conversation.
         stdio: what becomes its stdin, stdout and stderr.
         preserve: number of descriptors from 3 on that it keeps.
         cgroup: descriptor of the cgroup v2 directory to start in, or -1.
@@ -105,15 +107,14 @@ def spawn(
     Raises:
         OSError: clone3(2) or execveat(2) failed.
     """
-    numbers = ffi.new("int[]", list(fds))
     request = ffi.new("struct pyrunc_spawn *")
     request.executable = init_executable()
     request.flags = flags
+    request.unshare = unshare
     request.cgroup = cgroup
     request.stdio = list(stdio)
     request.preserve = preserve
-    request.fds = numbers
-    request.fd_count = len(fds)
+    request.control = control
     pid = lib.pyrunc_spawn(request)
     if pid < 0:
         raise OSError(ffi.errno, os.strerror(ffi.errno))

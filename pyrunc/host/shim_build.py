@@ -12,11 +12,11 @@ ffi.cdef("""
 struct pyrunc_spawn {
     int executable;
     uint64_t flags;
+    unsigned unshare;
     int cgroup;
     int stdio[3];
     int preserve;
-    const int *fds;
-    int fd_count;
+    int control;
     int pidfd;
     int error;
 };

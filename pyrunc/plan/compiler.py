@@ -5,6 +5,12 @@ from __future__ import annotations
 from pyrunc.errors import ConfigError, HostError, Violation
 from pyrunc.plan.context import SLOT_CONTAINER, SLOT_LISTENER, Context, PlanOptions
 from pyrunc.plan.mounts import flatten
+from pyrunc.plan.namespaces import (
+    CLONE_NEWCGROUP,
+    CLONE_NEWTIME,
+    CLONE_NEWUSER,
+    first_namespaces,
+)
 from pyrunc.plan.operations import (
     SYNC_MAP_IDS,
     SYNC_NETWORK,
@@ -51,10 +57,6 @@ if TYPE_CHECKING:
 
 KERNEL_FLOOR = (5, 14)
 
-CLONE_NEWUSER = NAMESPACES["user"][0]
-CLONE_NEWTIME = NAMESPACES["time"][0]
-CLONE_NEWCGROUP = NAMESPACES["cgroup"][0]
-
 
 def compile_plan(
     bundle: Bundle, container_id: str, facts: HostFacts, options: PlanOptions, cgroup: CgroupPlan
@@ -72,8 +74,10 @@ def compile_plan(
         )
     context = Context(bundle, facts, options, cgroup)
     _compile_inside(context, container_id)
-    spawn_flags = _compile_host(context)
-    plan = Plan(context.host + context.inside, spawn_flags, cgroup)
+    _compile_host(context)
+    plan = Plan(context.host + context.inside, cgroup)
+    plan.spawn_flags, plan.unshare_flags = first_namespaces(context.config)
+    assert not (plan.unshare_flags and any(isinstance(o, Clone) for o in plan.operations))
     linux = context.linux
     plan.preserve_fds = options.preserve_fds + options.listen_fds
     plan.uid_mappings = flatten(linux.get("uidMappings") or [])
@@ -101,15 +105,15 @@ def _v1_paths(cgroup: CgroupPlan) -> list[str]:
     return [path for controller, path in cgroup.paths.items() if controller]
 
 
-def _compile_host(context: Context) -> int:
-    """Put the operations on namespaces before what is there. Returns the flags of the first clone3."""
+def _compile_host(context: Context) -> None:
+    """Put the operations on namespaces before what is there."""
     joined = [(kind, path) for kind, path in context.namespaces.items() if path]
     new = context.new_flags() & ~CLONE_NEWCGROUP
     first = _compile_start(context.cgroup)
     host = context.host
     if not (joined or host or new & (CLONE_NEWUSER | CLONE_NEWTIME)):
         context.host = first
-        return new
+        return
     if joined:
         paths = [path for _, path in joined]
         types = [NAMESPACES[kind][0] for kind, _ in joined]
@@ -125,7 +129,6 @@ def _compile_host(context: Context) -> int:
         host.append(Sync(SYNC_TIME).at("/linux/timeOffsets"))
     host.append(Clone(new & ~CLONE_NEWUSER & ~CLONE_NEWTIME).at("/linux/namespaces"))
     context.host = first + host
-    return 0
 
 
 def _compile_inside(context: Context, container_id: str) -> None:
@@ -210,7 +213,7 @@ def compile_exec(
     compile_limits(context, process, "/process")
     compile_personality(context)
     compile_identity(context, process, "/process")
-    plan = Plan(context.inside, 0, cgroup)
+    plan = Plan(context.inside, cgroup)
     plan.preserve_fds = options.preserve_fds
     plan.oom_score_adj = process.get("oomScoreAdj")
     return plan

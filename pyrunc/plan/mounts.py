@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from pyrunc.errors import ConfigError, HostError, Violation
+from pyrunc.plan.namespaces import has_idmap
 from pyrunc.plan.operations import (
     BIND_NO_SYMLINK_SOURCE,
     BIND_RECURSIVE,
@@ -132,7 +133,7 @@ def compile_mount(context: Context, mount: dict[str, Any], pointer: str) -> None
         )
     elif options.bind or kind == "bind":
         operation = _bind(context, mount, options, destination, pointer)
-    elif options.actions & {"idmap", "ridmap"} or mount.get("uidMappings"):
+    elif has_idmap(mount):
         raise _wrong(context, pointer, "only a bind mount can have id mappings")
     elif kind == "cgroup":
         _cgroup(context, options, destination, pointer)
@@ -221,7 +222,7 @@ def _bind(
     if "copy-symlink" in options.actions:
         flags |= BIND_NO_SYMLINK_SOURCE
     slot = NO_SLOT
-    mapped = options.actions & {"idmap", "ridmap"} or mount.get("uidMappings")
+    mapped = has_idmap(mount)
     if mapped or context.open_sources:
         idmap = _idmap(context, mount, pointer) if mapped else NO_SLOT
         slot = context.new_slot()

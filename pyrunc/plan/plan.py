@@ -22,6 +22,7 @@ class Plan:
     Attributes:
         operations: what the init does, in order.
         spawn_flags: CLONE_NEW* of the process that does it.
+        unshare_flags: CLONE_NEW* that it makes for itself before it is sent the plan.
         cgroup: the cgroup that it is put into.
         preserve_fds: number of descriptors from 3 on that the program keeps.
         uid_mappings, gid_mappings: container id, host id, size, one after another.
@@ -31,9 +32,10 @@ class Plan:
         oom_score_adj: score to write for the process, or None.
     """
 
-    def __init__(self, operations: list[Operation], spawn_flags: int, cgroup: CgroupPlan) -> None:
+    def __init__(self, operations: list[Operation], cgroup: CgroupPlan) -> None:
         self.operations = operations
-        self.spawn_flags = spawn_flags
+        self.spawn_flags = 0
+        self.unshare_flags = 0
         self.cgroup = cgroup
         self.preserve_fds = 0
         self.uid_mappings: list[int] = []
@@ -64,7 +66,8 @@ class Plan:
             pointer = f"/linux/netDevices/{escape(name)}"
             new_name = device.get("name") or name
             lines.append(f"host: move network device {name}, as {new_name}  ({pointer})")
-        lines.append(f"spawn: pyrunc-init in new namespaces: {namespace_names(self.spawn_flags)}")
+        flags = self.spawn_flags | self.unshare_flags
+        lines.append(f"spawn: pyrunc-init in new namespaces: {namespace_names(flags)}")
         width = len(str(len(self.operations)))
         for index, operation in enumerate(self.operations):
             pointer = f"  ({operation.pointer})" if operation.pointer else ""
@@ -81,7 +84,7 @@ class Plan:
             "gidMappings": self.gid_mappings,
             "timeOffsets": self.time_offsets,
             "netDevices": self.net_devices,
-            "namespaces": self.spawn_flags,
+            "namespaces": self.spawn_flags | self.unshare_flags,
             "preserveFds": self.preserve_fds,
             "operations": [operation.to_json() for operation in self.operations],
         }

@@ -84,18 +84,18 @@ def test_each_operation_fails_in_turn(
     root = workspace / f"state-failures-{user_namespace}"
     loaded = load_bundle(str(bundle.path))
     options = CreateOptions(stdio=(quiet_stdio,) * 3)
-    compile_bundle = creation.compile_bundle
+    compile_plan = creation._compile_plan
     operations = plan_of(bundle, root).operations
     count = next(i for i, o in enumerate(operations) if isinstance(o, WaitForStart))
     assert count > 40
     for index in range(count + 1):
 
         def broken(*arguments: object, index: int = index) -> Plan:
-            plan = compile_bundle(*arguments)  # type: ignore[arg-type]
+            plan = compile_plan(*arguments)  # type: ignore[arg-type]
             plan.operations[index] = FAILING
             return plan
 
-        monkeypatch.setattr(creation, "compile_bundle", broken)
+        monkeypatch.setattr(creation, "_compile_plan", broken)
         with pytest.raises(OperationError) as error:
             create(str(root), f"{prefix}fail{index}", loaded, options)
         assert error.value.pointer, operations[index]

@@ -66,11 +66,12 @@ def with_user_namespace(config: Config) -> None:
     config["linux"]["uidMappings"] = config["linux"]["gidMappings"] = mapping
 
 
-def test_new_namespaces_are_made_by_the_first_clone(
+def test_new_namespaces_are_made_by_the_first_process(
     config: Config, compile_config: Compile
 ) -> None:
     plan = compile_config(config)
-    assert plan.spawn_flags == NEWNS | NEWUTS | NEWIPC | NEWPID | NEWNET
+    assert plan.spawn_flags == NEWPID
+    assert plan.unshare_flags == NEWNS | NEWUTS | NEWIPC | NEWNET
     assert not find(plan, Clone)
     assert find(plan, LoopbackUp)
 
@@ -80,7 +81,7 @@ def test_a_cgroup_namespace_is_made_inside_the_cgroup(
 ) -> None:
     namespace(config, "cgroup")
     plan = compile_config(config)
-    assert not plan.spawn_flags & NEWCGROUP
+    assert not (plan.spawn_flags | plan.unshare_flags) & NEWCGROUP
     assert index(plan, Unshare, flags=NEWCGROUP) > index(plan, Sync, kind=SYNC_START)
 
 
@@ -98,7 +99,7 @@ def test_a_user_namespace_is_mapped_before_the_others_are_made(
         index(plan, OpenRootfs, path="."),
     ]
     assert order == sorted(order)
-    assert plan.spawn_flags == 0
+    assert plan.spawn_flags == plan.unshare_flags == 0
     assert plan.uid_mappings == [0, 100000, 65536]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import random
 import socket
@@ -100,28 +99,21 @@ def run_init(plan: bytes) -> channel.Message | None:
     ours.settimeout(30)
     plan_fd = os.memfd_create("plan")
     os.write(plan_fd, plan)
-    high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 200) for fd in (theirs.fileno(), plan_fd)]
-
-    def place() -> None:
-        for number, fd in enumerate(high, 3):
-            os.dup2(fd, number)
-
     try:
         init = subprocess.Popen(
-            [INIT, "3", "0"],
+            [INIT, str(theirs.fileno()), "0"],
             stdin=subprocess.DEVNULL,
-            preexec_fn=place,  # noqa: PLW1509
-            close_fds=False,
+            pass_fds=(theirs.fileno(),),
         )
         theirs.close()
-        message = channel.receive(ours)  # type: ignore[arg-type]
+        channel.send_plan(ours, plan_fd, [])
+        message = channel.receive(ours)
         init.wait(timeout=30)
         assert init.returncode in (126, 127)
         return message
     finally:
         ours.close()
-        for fd in (*high, plan_fd):
-            os.close(fd)
+        os.close(plan_fd)
 
 
 def encoded(*operations: Operation) -> bytes:

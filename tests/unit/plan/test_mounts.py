@@ -183,7 +183,7 @@ def test_an_id_mapped_mount_is_made_on_the_hosts_side(
     idmap = find(plan, MakeIdmap, uids=[0, 1000, 10], gids=[0, 1000, 10])[0]
     tree = find(plan, OpenTree, source="/v", idmap_slot=idmap.slot, idmap_recursive=1)[0]
     bind = find(plan, MountBind, source_slot=tree.slot)[0]
-    assert plan.spawn_flags == 0
+    assert plan.spawn_flags == plan.unshare_flags == 0
     operations = plan.operations
     assert operations.index(idmap) < operations.index(tree) < operations.index(bind)
 

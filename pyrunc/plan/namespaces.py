@@ -1,0 +1,36 @@
+"""Which namespaces the init begins with. Kept apart from the compilers, as it is needed before they are loaded."""
+
+from __future__ import annotations
+
+from pyrunc.spec.tables import NAMESPACES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+CLONE_NEWCGROUP = NAMESPACES["cgroup"][0]
+CLONE_NEWPID = NAMESPACES["pid"][0]
+CLONE_NEWTIME = NAMESPACES["time"][0]
+CLONE_NEWUSER = NAMESPACES["user"][0]
+
+
+def first_namespaces(config: dict[str, Any]) -> tuple[int, int]:
+    """The new namespaces of the first process: CLONE_NEW* for its clone3(2), and those that it unshares itself.
+
+    Both are 0 where something has to be done in the namespaces of the host first; then a later operation, `Clone`,
+    makes them. The cgroup namespace is never among them: it is made inside the container's cgroup.
+    """
+    flags = 0
+    for namespace in (config.get("linux") or {}).get("namespaces") or ():
+        if namespace.get("path"):
+            return 0, 0
+        flags |= NAMESPACES[namespace["type"]][0]
+    if flags & (CLONE_NEWUSER | CLONE_NEWTIME) or any(map(has_idmap, config.get("mounts") or ())):
+        return 0, 0
+    return flags & CLONE_NEWPID, flags & ~(CLONE_NEWPID | CLONE_NEWCGROUP)
+
+
+def has_idmap(mount: dict[str, Any]) -> bool:
+    """The mount is to be id-mapped."""
+    options = mount.get("options") or ()
+    return bool("idmap" in options or "ridmap" in options or mount.get("uidMappings"))
