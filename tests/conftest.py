@@ -6,6 +6,7 @@ Unit tests need none of these and no root. Tests that run containers are marked 
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import tempfile
@@ -31,6 +32,18 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         config.addinivalue_line("markers", marker)
     adopt_orphans()
+    restore_internal_signals()
+
+
+def restore_internal_signals() -> None:
+    """Undo what GNU make does to its children: it has them ignore the two signals that glibc hides.
+
+    Other runtimes hand that on to their containers, so that these would differ from pyrunc's.
+    """
+    rt_sigaction = {"x86_64": 13, "aarch64": 134}[os.uname().machine]
+    default = bytes(32)  # struct kernel_sigaction
+    for number in (32, 33):
+        ctypes.CDLL(None).syscall(rt_sigaction, number, default, None, 8)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
