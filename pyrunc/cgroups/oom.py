@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 
-from pyrunc.cgroups.files import failure, read_text, write_text
+from pyrunc.cgroups.files import failure, write_text
 
 _EFD_CLOEXEC = 0o2000000
 
@@ -111,15 +111,3 @@ class V2OomEvents(OomEvents):
         for fd in self._fds:
             os.close(fd)
         self._poll.close()
-
-
-def oom_kills(path: str) -> int:
-    """How many processes the kernel has killed, by memory.oom_control (v1) or memory.events (v2).
-
-    Raises OSError.
-    """
-    for line in read_text(path).splitlines():
-        key, _, value = line.partition(" ")
-        if key == "oom_kill":
-            return int(value)
-    return 0

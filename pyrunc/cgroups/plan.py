@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from pyrunc.cgroups.devices import DeviceRule
     from pyrunc.cgroups.files import CgroupWrite
+    from pyrunc.cgroups.resources_v1 import V1Compiler
+    from pyrunc.cgroups.resources_v2 import V2Compiler
     from pyrunc.cgroups.unit import Unit
     from pyrunc.host.facts import HostFacts
 
@@ -121,9 +123,7 @@ def compile_cgroup(
     mode = facts.cgroup_mode
     if driver == "disabled" or mode == "none":
         return _compile_none(linux, driver, mode, rootless)
-    if mode == "v2":
-        return _compile_v2(config, container_id, facts, driver=driver, rootless=rootless)
-    return _compile_v1(config, container_id, facts, driver=driver, rootless=rootless)
+    return _compile(config, container_id, facts, driver=driver, rootless=rootless)
 
 
 def _compile_none(linux: dict[str, Any], driver: str, mode: str, rootless: bool) -> CgroupPlan:
@@ -140,7 +140,7 @@ def _compile_none(linux: dict[str, Any], driver: str, mode: str, rootless: bool)
     return CgroupPlan(driver, mode, {}, [])
 
 
-def _compile_v1(
+def _compile(
     config: dict[str, Any],
     container_id: str,
     facts: HostFacts,
@@ -149,68 +149,44 @@ def _compile_v1(
     rootless: bool,
 ) -> CgroupPlan:
     from pyrunc.cgroups.devices import device_rules
-    from pyrunc.cgroups.resources_v1 import V1Compiler
 
     linux = config.get("linux") or {}
-    cgroups_path = linux.get("cgroupsPath") or ""
+    resources = linux.get("resources") or {}
+    cgroups_path = place = linux.get("cgroupsPath") or ""
+    v2 = facts.cgroup_mode == "v2"
     # The kernel takes device rules only from one who is privileged in the initial user namespace.
     devices = None if rootless or facts.user_namespace else device_rules(linux, RESOURCES)
     unit = None
     if driver == "systemd":
-        if rootless:
+        if rootless and not v2:
             raise CgroupError("the systemd driver without root needs cgroup v2; this host has v1")
-        unit = _compile_unit(config, container_id, devices, user=False, v2=False)
-        paths = where.v1_paths(_scope_path(unit), container_id, facts)
+        unit = _compile_unit(config, container_id, devices, user=rootless, v2=v2)
+        place = (where.user_manager(facts) if rootless else "") + _scope_path(unit)
+    compiler: V1Compiler | V2Compiler
+    if v2:
+        from pyrunc.cgroups.resources_v2 import V2Compiler
+
+        paths = {"": where.v2_path(place, container_id, facts)}
+        compiler = V2Compiler(paths, RESOURCES)
+        compiler.compile(resources)
     else:
-        paths = where.v1_paths(cgroups_path, container_id, facts)
-    compiler = V1Compiler(paths, RESOURCES)
-    compiler.compile(linux.get("resources") or {}, update=False)
-    if devices is not None:
-        compiler.devices(devices)
+        from pyrunc.cgroups.resources_v1 import V1Compiler
+
+        paths = where.v1_paths(place, container_id, facts)
+        compiler = V1Compiler(paths, RESOURCES)
+        compiler.compile(resources, update=False)
+        if devices is not None:
+            compiler.devices(devices)
     return CgroupPlan(
         driver,
         facts.cgroup_mode,
         paths,
         compiler.writes,
-        tolerant=rootless and not cgroups_path,
-        unit=unit,
-        mount=facts.cgroup_mounts.get("", ""),
-    )
-
-
-def _compile_v2(
-    config: dict[str, Any],
-    container_id: str,
-    facts: HostFacts,
-    *,
-    driver: str,
-    rootless: bool,
-) -> CgroupPlan:
-    from pyrunc.cgroups.devices import device_rules
-    from pyrunc.cgroups.resources_v2 import V2Compiler
-
-    linux = config.get("linux") or {}
-    cgroups_path = linux.get("cgroupsPath") or ""
-    devices = None if rootless or facts.user_namespace else device_rules(linux, RESOURCES)
-    unit = None
-    if driver == "systemd":
-        unit = _compile_unit(config, container_id, devices, user=rootless, v2=True)
-        manager = where.user_manager(facts) if rootless else ""
-        path = where.v2_path(manager + _scope_path(unit), container_id, facts)
-    else:
-        path = where.v2_path(cgroups_path, container_id, facts)
-    compiler = V2Compiler({"": path}, RESOURCES)
-    compiler.compile(linux.get("resources") or {})
-    return CgroupPlan(
-        driver,
-        "v2",
-        {"": path},
-        compiler.writes,
-        devices=devices,
-        owner=delegate_to(config),
+        devices=devices if v2 else None,
+        owner=delegate_to(config) if v2 else None,
         tolerant=rootless and not cgroups_path and unit is None,
         unit=unit,
-        mount=facts.cgroup_mounts[""],
+        mount=facts.cgroup_mounts.get("", ""),
     )
 
 

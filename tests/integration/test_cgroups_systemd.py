@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,8 +20,9 @@ import pytest
 pytest.importorskip("jeepney")
 
 from helpers.bundle import Bundle
+from helpers.cgroups import Sleepers
 from helpers.fake_systemd import FakeSystemd
-from helpers.runtime import Runtime, SystemdRuntime
+from helpers.runtime import Runtime
 
 from pyrunc.cgroups import Cgroup, compile_cgroup
 from pyrunc.cgroups import bus as bus_module
@@ -101,28 +101,12 @@ def make(base: str) -> Callable[..., Cgroup]:
     return make
 
 
-@pytest.fixture
-def sleeper() -> Iterator[Callable[[], int]]:
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start() -> int:
-        code = "import time\nwhile True: time.sleep(60)"
-        process = subprocess.Popen([sys.executable, "-IS", "-c", code])
-        started.append(process)
-        return process.pid
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-
-
 def members(systemd: FakeSystemd) -> list[str]:
     return [member for member, _ in systemd.calls]
 
 
 def test_life(
-    systemd: FakeSystemd, make: Callable[..., Cgroup], sleeper: Callable[[], int], base: str
+    systemd: FakeSystemd, make: Callable[..., Cgroup], sleeper: Sleepers, base: str
 ) -> None:
     cgroup = make({"unified": {"cgroup.max.depth": "7"}, "pids": None})
     cgroup.create()
@@ -158,7 +142,7 @@ def test_life(
 
 
 def test_limits_are_properties(
-    systemd: FakeSystemd, make: Callable[..., Cgroup], sleeper: Callable[[], int]
+    systemd: FakeSystemd, make: Callable[..., Cgroup], sleeper: Sleepers
 ) -> None:
     cgroup = make({"memory": {"limit": 64 << 20}, "cpu": {"shares": 512, "idle": 1}})
     cgroup.join(sleeper())
@@ -168,16 +152,14 @@ def test_limits_are_properties(
 
 
 def test_property_that_this_systemd_lacks_is_left_out(
-    systemd: FakeSystemd, make: Callable[..., Cgroup], sleeper: Callable[[], int]
+    systemd: FakeSystemd, make: Callable[..., Cgroup], sleeper: Sleepers
 ) -> None:
     systemd.version = "249.11-0ubuntu3"
     make({"cpu": {"idle": 1}}).join(sleeper())
     assert "CPUWeight" not in systemd.units["test-box.scope"]
 
 
-def test_annotations(
-    systemd: FakeSystemd, make: Callable[..., Cgroup], sleeper: Callable[[], int]
-) -> None:
+def test_annotations(systemd: FakeSystemd, make: Callable[..., Cgroup], sleeper: Sleepers) -> None:
     annotations = {
         "org.systemd.property.TimeoutStopSec": "7",
         "org.systemd.property.After": "['a.service', 'b.service']",
@@ -189,7 +171,7 @@ def test_annotations(
 
 
 def test_failed_unit_is_cleared_away(
-    systemd: FakeSystemd, make: Callable[..., Cgroup], sleeper: Callable[[], int]
+    systemd: FakeSystemd, make: Callable[..., Cgroup], sleeper: Sleepers
 ) -> None:
     systemd.failed.add("test-box.scope")
     make().join(sleeper())
@@ -198,7 +180,7 @@ def test_failed_unit_is_cleared_away(
 
 
 def test_unit_of_another_is_left_alone(
-    systemd: FakeSystemd, make: Callable[..., Cgroup], sleeper: Callable[[], int]
+    systemd: FakeSystemd, make: Callable[..., Cgroup], sleeper: Sleepers
 ) -> None:
     systemd.units["test-box.scope"] = {"Slice": "test.slice"}
     with pytest.raises(CgroupError, match="already exists") as caught:
@@ -208,7 +190,7 @@ def test_unit_of_another_is_left_alone(
 
 
 def test_scope_in_use_is_refused(
-    systemd: FakeSystemd, make: Callable[..., Cgroup], sleeper: Callable[[], int]
+    systemd: FakeSystemd, make: Callable[..., Cgroup], sleeper: Sleepers
 ) -> None:
     make().join(sleeper())
     with pytest.raises(CgroupError, match="in use by 1 processes"):
@@ -216,7 +198,7 @@ def test_scope_in_use_is_refused(
 
 
 def test_job_that_fails(
-    systemd: FakeSystemd, make: Callable[..., Cgroup], sleeper: Callable[[], int]
+    systemd: FakeSystemd, make: Callable[..., Cgroup], sleeper: Sleepers
 ) -> None:
     systemd.result = "failed"
     with pytest.raises(CgroupError, match="the job's result is 'failed'"):
@@ -227,7 +209,7 @@ def test_job_that_fails(
 def test_job_that_does_not_end(
     systemd: FakeSystemd,
     make: Callable[..., Cgroup],
-    sleeper: Callable[[], int],
+    sleeper: Sleepers,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(bus_module, "TIMEOUT", 0.3)
@@ -236,9 +218,7 @@ def test_job_that_does_not_end(
         make().join(sleeper())
 
 
-def test_update(
-    systemd: FakeSystemd, make: Callable[..., Cgroup], sleeper: Callable[[], int]
-) -> None:
+def test_update(systemd: FakeSystemd, make: Callable[..., Cgroup], sleeper: Sleepers) -> None:
     cgroup = make({"unified": {"cgroup.max.depth": "7"}})
     cgroup.join(sleeper())
     cgroup.apply()
@@ -253,7 +233,7 @@ def test_update(
 def test_update_that_systemd_refuses_changes_nothing(
     systemd: FakeSystemd,
     make: Callable[..., Cgroup],
-    sleeper: Callable[[], int],
+    sleeper: Sleepers,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from pyrunc.cgroups import unit
@@ -269,7 +249,7 @@ def test_update_that_systemd_refuses_changes_nothing(
 
 
 def test_without_a_bus(
-    make: Callable[..., Cgroup], sleeper: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., Cgroup], sleeper: Sleepers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus")
     if os.path.exists("/run/systemd/private"):
@@ -287,7 +267,7 @@ def test_without_a_user_bus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_bus_that_goes_away(
-    systemd: FakeSystemd, make: Callable[..., Cgroup], sleeper: Callable[[], int], bus: str
+    systemd: FakeSystemd, make: Callable[..., Cgroup], sleeper: Sleepers, bus: str
 ) -> None:
     cgroup = make()
     pid = sleeper()
@@ -305,7 +285,7 @@ def test_bus_that_goes_away(
 
 def test_systemd_without_a_bus(
     make: Callable[..., Cgroup],
-    sleeper: Callable[[], int],
+    sleeper: Sleepers,
     base: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -333,7 +313,7 @@ def test_systemd_without_a_bus(
 
 def test_process_is_followed_to_where_systemd_put_it(
     systemd: FakeSystemd,
-    sleeper: Callable[[], int],
+    sleeper: Sleepers,
     base: str,
     bus: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -359,7 +339,7 @@ def test_process_is_followed_to_where_systemd_put_it(
 def test_process_that_may_not_be_moved_is_moved_by_systemd(
     systemd: FakeSystemd,
     make: Callable[..., Cgroup],
-    sleeper: Callable[[], int],
+    sleeper: Sleepers,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from pyrunc.cgroups import cgroup as module
@@ -374,14 +354,6 @@ def test_process_that_may_not_be_moved_is_moved_by_systemd(
     pid = sleeper()
     cgroup.join(pid)
     assert systemd.calls[-1] == ("AttachProcessesToUnit", ("test-box.scope", "", [pid]))
-
-
-@pytest.fixture
-def systemd_runtime(runtime_binary: Path, workspace: Path, container_id: str) -> Iterator[Runtime]:
-    runtime = SystemdRuntime(runtime_binary, workspace / f"state-{container_id}")
-    yield runtime
-    runtime.clean()
-    shutil.rmtree(runtime.root, ignore_errors=True)
 
 
 @pytest.fixture

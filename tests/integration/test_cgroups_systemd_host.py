@@ -6,7 +6,6 @@ import json
 import os
 import pwd
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +17,8 @@ from typing import Any
 
 import pytest
 from helpers.bundle import Bundle
-from helpers.runtime import Runtime, SystemdRuntime
+from helpers.cgroups import Sleepers, devices_in, end
+from helpers.runtime import Runtime
 
 from pyrunc.cgroups import Cgroup, compile_cgroup
 from pyrunc.errors import CgroupError
@@ -79,40 +79,6 @@ def no_units() -> Iterator[None]:
     assert left == []
 
 
-@pytest.fixture
-def sleeper() -> Iterator[Callable[[], int]]:
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start() -> int:
-        code = "import time\nwhile True: time.sleep(60)"
-        process = subprocess.Popen([sys.executable, "-IS", "-c", code])
-        started.append(process)
-        return process.pid
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-
-
-@pytest.fixture
-def systemd_runtime(runtime_binary: Path, workspace: Path, container_id: str) -> Iterator[Runtime]:
-    runtime = SystemdRuntime(runtime_binary, workspace / f"state-{container_id}")
-    yield runtime
-    runtime.clean()
-    shutil.rmtree(runtime.root, ignore_errors=True)
-
-
-def end(cgroup: Cgroup) -> None:
-    """Kill and remove."""
-    pids = cgroup.pids()
-    cgroup.kill(signal.SIGKILL)
-    for pid in pids:
-        os.waitpid(pid, 0)
-    cgroup.destroy()
-    assert not cgroup.exists()
-
-
 def value(cgroup: Cgroup, name: str) -> str:
     return Path(cgroup.directory, name).read_text().strip()
 
@@ -124,7 +90,7 @@ LIMITS: dict[str, Any] = {
 }
 
 
-def test_life(make: Make, sleeper: Callable[[], int]) -> None:
+def test_life(make: Make, sleeper: Sleepers) -> None:
     cgroup = make(LIMITS)
     unit = f"{PREFIX}-box.scope"
     cgroup.create()
@@ -161,7 +127,7 @@ def test_life(make: Make, sleeper: Callable[[], int]) -> None:
     assert show(unit, "LoadState") == {"LoadState": "not-found"}
 
 
-def test_update_outlives_a_reload(make: Make, sleeper: Callable[[], int]) -> None:
+def test_update_outlives_a_reload(make: Make, sleeper: Sleepers) -> None:
     cgroup = make(LIMITS)
     cgroup.join(sleeper())
     cgroup.apply()
@@ -177,56 +143,41 @@ def test_update_outlives_a_reload(make: Make, sleeper: Callable[[], int]) -> Non
     end(cgroup)
 
 
-TRY_DEVICES = """
-import os, sys
-open(sys.argv[1] + '/cgroup.procs', 'w').write('0')
-for path in ('/dev/null', '/dev/kmsg'):
-    for name, flags in (('r', os.O_RDONLY), ('w', os.O_WRONLY)):
-        try:
-            os.close(os.open(path, flags))
-            print(name, end='')
-        except PermissionError:
-            print('-', end='')
-"""
-
-
-def devices_in(cgroup: Cgroup) -> str:
-    return subprocess.check_output(
-        [sys.executable, "-IS", "-c", TRY_DEVICES, cgroup.directory], text=True
-    )
-
-
 KMSG = {"allow": True, "type": "c", "major": 1, "minor": 11}
 
 
 @pytest.mark.parametrize(
     ("rules", "expected"),
     [
-        ([], "rw--"),
-        ([KMSG | {"access": "r"}], "rwr-"),
-        ([{"allow": True, "access": "rwm"}], "rwrw"),
+        ([], "rwrw--"),
+        ([KMSG | {"access": "r"}], "rwrwr-"),
+        ([{"allow": True, "access": "rwm"}], "rwrwrw"),
         (
             # systemd cannot express it
             [{"allow": True, "access": "rwm"}, KMSG | {"allow": False, "access": "w"}],
-            "rwr-",
+            "rwrwr-",
         ),
     ],
 )
 def test_device_rules_outlive_a_reload(
-    make: Make, sleeper: Callable[[], int], rules: list[dict[str, Any]], expected: str
+    make: Make,
+    sleeper: Sleepers,
+    tmp_path: Path,
+    rules: list[dict[str, Any]],
+    expected: str,
 ) -> None:
     cgroup = make({"devices": rules})
     cgroup.join(sleeper())
     cgroup.apply()
-    assert devices_in(cgroup) == expected
+    assert devices_in(cgroup, tmp_path) == expected
     subprocess.run(["systemctl", "daemon-reload"], check=True)
-    assert devices_in(cgroup) == expected
+    assert devices_in(cgroup, tmp_path) == expected
     cgroup.update({"devices": [KMSG | {"access": "w"}]}, FACTS)
-    assert devices_in(cgroup) == "rw-w"
+    assert devices_in(cgroup, tmp_path) == "rwrw-w"
     end(cgroup)
 
 
-def test_annotations(make: Make, sleeper: Callable[[], int]) -> None:
+def test_annotations(make: Make, sleeper: Sleepers) -> None:
     annotations = {
         "org.systemd.property.TimeoutStopSec": "uint64 7",
         "org.systemd.property.Description": "'a box'",
@@ -238,7 +189,7 @@ def test_annotations(make: Make, sleeper: Callable[[], int]) -> None:
     end(cgroup)
 
 
-def test_wrong_property_is_an_error(make: Make, sleeper: Callable[[], int]) -> None:
+def test_wrong_property_is_an_error(make: Make, sleeper: Sleepers) -> None:
     cgroup = make(annotations={"org.systemd.property.Nonesuch": "1"})
     with pytest.raises(CgroupError, match="Nonesuch"):
         cgroup.join(sleeper())
@@ -270,7 +221,7 @@ def test_scope_that_ran_out_of_memory_leaves_no_unit(make: Make) -> None:
     cgroup.destroy()
 
 
-def test_name_of_a_failed_unit_is_free_again(make: Make, sleeper: Callable[[], int]) -> None:
+def test_name_of_a_failed_unit_is_free_again(make: Make, sleeper: Sleepers) -> None:
     keep = {"org.systemd.property.CollectMode": "'inactive'"}
     eat_memory(make(SMALL, annotations=keep))
     unit = f"{PREFIX}-box.scope"
@@ -286,7 +237,7 @@ def test_name_of_a_failed_unit_is_free_again(make: Make, sleeper: Callable[[], i
     end(cgroup)
 
 
-def test_running_unit_of_that_name_is_left_alone(make: Make, sleeper: Callable[[], int]) -> None:
+def test_running_unit_of_that_name_is_left_alone(make: Make, sleeper: Sleepers) -> None:
     first = make()
     pid = sleeper()
     first.join(pid)
@@ -298,7 +249,7 @@ def test_running_unit_of_that_name_is_left_alone(make: Make, sleeper: Callable[[
     end(first)
 
 
-def test_freeze(make: Make, sleeper: Callable[[], int]) -> None:
+def test_freeze(make: Make, sleeper: Sleepers) -> None:
     cgroup = make()
     cgroup.join(sleeper())
     cgroup.freeze()
@@ -308,7 +259,7 @@ def test_freeze(make: Make, sleeper: Callable[[], int]) -> None:
     end(cgroup)
 
 
-def test_delegation(make: Make, sleeper: Callable[[], int]) -> None:
+def test_delegation(make: Make, sleeper: Sleepers) -> None:
     cgroup = make(
         mounts=[{"source": "cgroup", "destination": "/sys/fs/cgroup", "type": "cgroup"}],
         linux={
@@ -323,7 +274,7 @@ def test_delegation(make: Make, sleeper: Callable[[], int]) -> None:
     end(cgroup)
 
 
-def test_many_at_once(make: Make, sleeper: Callable[[], int]) -> None:
+def test_many_at_once(make: Make, sleeper: Sleepers) -> None:
     pids = [sleeper() for _ in range(50)]
 
     def live(number: int) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from helpers.bundle import Bundle
+from helpers.cgroups import Sleepers, devices_in, enter, wait_gone
 from helpers.runtime import Runtime
 
 from pyrunc.cgroups import Cgroup, compile_cgroup
@@ -61,24 +62,6 @@ def make(base: str) -> Make:
     return make
 
 
-@pytest.fixture
-def sleeper() -> Iterator[Callable[..., int]]:
-    """Starts processes that sleep, and ends them."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(code: str = "") -> int:
-        process = subprocess.Popen(
-            [sys.executable, "-IS", "-c", f"{code}\nimport time\nwhile True: time.sleep(60)"]
-        )
-        started.append(process)
-        return process.pid
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-
-
 def value(cgroup: Cgroup, controller: str, name: str) -> str:
     return Path(cgroup.plan.paths[controller], name).read_text().strip()
 
@@ -92,17 +75,7 @@ def directories(base: str) -> list[str]:
     ]
 
 
-def wait_gone(pid: int) -> None:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        done, _ = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return
-        time.sleep(0.01)
-    pytest.fail(f"process {pid} is still there")
-
-
-def test_join_apply_and_destroy(make: Make, base: str, sleeper: Callable[..., int]) -> None:
+def test_join_apply_and_destroy(make: Make, base: str, sleeper: Sleepers) -> None:
     cgroup = make({"memory": {"limit": 64 << 20}, "pids": {"limit": 7}, "cpu": {"shares": 512}})
     cgroup.create()
     pid = sleeper()
@@ -125,10 +98,10 @@ def test_join_apply_and_destroy(make: Make, base: str, sleeper: Callable[..., in
     assert directories(f"{base}/box") == []
 
 
-def test_a_process_joins_by_itself(make: Make, sleeper: Callable[..., int]) -> None:
+def test_a_process_joins_by_itself(make: Make, sleeper: Sleepers) -> None:
     cgroup = make()
     cgroup.create()
-    code = f"for f in {cgroup.self_join_files()!r}: open(f, 'w').write('0')\nprint(flush=True)"
+    code = f"{enter(cgroup)}print(flush=True)"
     process = subprocess.Popen(
         [sys.executable, "-IS", "-c", f"{code}\ninput()"],
         stdin=subprocess.PIPE,
@@ -145,7 +118,7 @@ def test_a_process_joins_by_itself(make: Make, sleeper: Callable[..., int]) -> N
     cgroup.destroy()
 
 
-def test_state_finds_the_cgroup_again(make: Make, sleeper: Callable[..., int]) -> None:
+def test_state_finds_the_cgroup_again(make: Make, sleeper: Sleepers) -> None:
     cgroup = make()
     cgroup.create()
     pid = sleeper()
@@ -159,7 +132,7 @@ def test_state_finds_the_cgroup_again(make: Make, sleeper: Callable[..., int]) -
 
 
 @needs("cpuset")
-def test_cpuset_is_inherited_through_new_levels(make: Make, sleeper: Callable[..., int]) -> None:
+def test_cpuset_is_inherited_through_new_levels(make: Make, sleeper: Sleepers) -> None:
     cgroup = make({}, "a/b/c")
     cgroup.create()
     cgroup.join(sleeper())
@@ -169,7 +142,7 @@ def test_cpuset_is_inherited_through_new_levels(make: Make, sleeper: Callable[..
 
 
 @needs("cpuset")
-def test_cpuset_of_the_config(make: Make, sleeper: Callable[..., int]) -> None:
+def test_cpuset_of_the_config(make: Make, sleeper: Sleepers) -> None:
     cgroup = make({"cpu": {"cpus": "0", "mems": "0"}})
     cgroup.create()
     pid = sleeper()
@@ -186,7 +159,7 @@ def test_cpu_that_does_not_exist_leaves_nothing(make: Make, base: str) -> None:
     assert directories(base) == []
 
 
-def test_create_in_use_is_refused(make: Make, base: str, sleeper: Callable[..., int]) -> None:
+def test_create_in_use_is_refused(make: Make, base: str, sleeper: Sleepers) -> None:
     first = make()
     first.create()
     pid = sleeper()
@@ -197,7 +170,7 @@ def test_create_in_use_is_refused(make: Make, base: str, sleeper: Callable[..., 
     assert first.pids() == [pid]
 
 
-def test_processes_below_count_as_in_use(make: Make, sleeper: Callable[..., int]) -> None:
+def test_processes_below_count_as_in_use(make: Make, sleeper: Sleepers) -> None:
     inner = make({}, "box/inner")
     inner.create()
     inner.join(sleeper())
@@ -205,7 +178,7 @@ def test_processes_below_count_as_in_use(make: Make, sleeper: Callable[..., int]
         make().create()
 
 
-def test_empty_cgroup_is_used_again(make: Make, sleeper: Callable[..., int]) -> None:
+def test_empty_cgroup_is_used_again(make: Make, sleeper: Sleepers) -> None:
     make().create()
     again = make({"pids": {"limit": 3}})
     again.create()
@@ -241,7 +214,7 @@ def test_path_that_is_a_file(make: Make, base: str) -> None:
     assert directories(f"{base}/a/cgroup.procs/box") == []
 
 
-def test_join_of_a_process_that_is_gone(make: Make, sleeper: Callable[..., int]) -> None:
+def test_join_of_a_process_that_is_gone(make: Make, sleeper: Sleepers) -> None:
     cgroup = make()
     cgroup.create()
     pid = sleeper()
@@ -252,7 +225,7 @@ def test_join_of_a_process_that_is_gone(make: Make, sleeper: Callable[..., int])
 
 
 @needs("freezer")
-def test_freeze_and_thaw(make: Make, sleeper: Callable[..., int]) -> None:
+def test_freeze_and_thaw(make: Make, sleeper: Sleepers) -> None:
     cgroup = make()
     cgroup.create()
     pid = sleeper()
@@ -284,8 +257,9 @@ while True:
 
 def forking(cgroup: Cgroup) -> subprocess.Popen[bytes]:
     """A process in the cgroup whose children fork all the time."""
-    enter = "".join(f"open({file!r}, 'w').write('0')\n" for file in cgroup.self_join_files())
-    process = subprocess.Popen([sys.executable, "-IS", "-c", enter + FORKS], stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-IS", "-c", enter(cgroup) + FORKS], stdout=subprocess.PIPE
+    )
     assert process.stdout is not None
     for _ in range(9):
         process.stdout.read(1)
@@ -317,9 +291,7 @@ def test_kill_without_a_freezer(make: Make) -> None:
 
 @needs("freezer")
 @pytest.mark.parametrize("frozen", [False, True])
-def test_signal_reaches_processes_below(
-    make: Make, sleeper: Callable[..., int], frozen: bool
-) -> None:
+def test_signal_reaches_processes_below(make: Make, sleeper: Sleepers, frozen: bool) -> None:
     outer, inner = make(), make({}, "box/inner")
     outer.create()
     inner.create()
@@ -341,9 +313,7 @@ def test_signal_reaches_processes_below(
     assert not outer.exists()
 
 
-def test_destroy_waits_for_processes_on_their_way_out(
-    make: Make, sleeper: Callable[..., int]
-) -> None:
+def test_destroy_waits_for_processes_on_their_way_out(make: Make, sleeper: Sleepers) -> None:
     cgroup = make()
     cgroup.create()
     pid = sleeper()
@@ -356,7 +326,7 @@ def test_destroy_waits_for_processes_on_their_way_out(
 
 
 def test_destroy_in_use_names_the_processes(
-    make: Make, sleeper: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+    make: Make, sleeper: Sleepers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cgroup_tree, "REMOVE_TIMEOUT", 0.05)
     cgroup = make()
@@ -384,7 +354,7 @@ def test_limits_change_together_in_either_direction(make: Make) -> None:
 
 
 @needs("memory")
-def test_limit_below_usage_tells_the_usage(make: Make, sleeper: Callable[..., int]) -> None:
+def test_limit_below_usage_tells_the_usage(make: Make, sleeper: Sleepers) -> None:
     cgroup = make({"memory": {"limit": 64 << 20, "swap": 64 << 20}})
     cgroup.create()
     cgroup.apply()
@@ -399,8 +369,7 @@ def test_limit_below_usage_tells_the_usage(make: Make, sleeper: Callable[..., in
 
 
 def sleeper_in(cgroup: Cgroup, code: str) -> int:
-    enter = "".join(f"open({file!r}, 'w').write('0')\n" for file in cgroup.self_join_files())
-    code = f"{enter}{code}\nprint(flush=True)\nimport time\ntime.sleep(60)"
+    code = f"{enter(cgroup)}{code}\nprint(flush=True)\nimport time\ntime.sleep(60)"
     process = subprocess.Popen([sys.executable, "-IS", "-c", code], stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()
@@ -548,39 +517,11 @@ def test_pids_limit_is_in_force(make: Make) -> None:
     cgroup = make({"pids": {"limit": 1}})
     cgroup.create()
     cgroup.apply()
-    enter = "".join(f"open({file!r}, 'w').write('0')\n" for file in cgroup.self_join_files())
-    code = f"{enter}import os\ntry: os.fork()\nexcept BlockingIOError: print('refused')"
+    code = f"{enter(cgroup)}import os\ntry: os.fork()\nexcept BlockingIOError: print('refused')"
     result = subprocess.run(
         [sys.executable, "-IS", "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout == "refused\n"
-
-
-TRY_DEVICES = """
-import os, sys
-for kind, major, minor in ((0o020000, 1, 3), (0o020000, 1, 5), (0o020000, 1, 11)):
-    path = os.path.join(sys.argv[1], f'{major}-{minor}')
-    os.mknod(path, kind | 0o600, os.makedev(major, minor))
-    for name, flags in (('r', os.O_RDONLY), ('w', os.O_WRONLY)):
-        try:
-            os.close(os.open(path, flags))
-            print(name, end='')
-        except PermissionError:
-            print('-', end='')
-    os.unlink(path)
-"""
-
-
-def devices_in(cgroup: Cgroup, tmp_path: Path) -> str:
-    """Whether null, zero and kmsg open for reading and writing, by a process in the cgroup."""
-    enter = "".join(f"open({file!r}, 'w').write('0')\n" for file in cgroup.self_join_files())
-    result = subprocess.run(
-        [sys.executable, "-IS", "-c", enter + TRY_DEVICES, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return result.stdout
 
 
 @needs("devices")
@@ -645,11 +586,11 @@ def test_oom_events(make: Make) -> None:
     cgroup = make({"memory": {"limit": 16 << 20, "swap": 16 << 20}})
     cgroup.create()
     cgroup.apply()
-    enter = "".join(f"open({file!r}, 'w').write('0')\n" for file in cgroup.self_join_files())
     with cgroup.oom_events() as events:
         assert select.select([events], [], [], 0)[0] == []
         result = subprocess.run(
-            [sys.executable, "-IS", "-c", f"{enter}bytearray(b'1') * (64 << 20)"], check=False
+            [sys.executable, "-IS", "-c", f"{enter(cgroup)}bytearray(b'1') * (64 << 20)"],
+            check=False,
         )
         assert result.returncode == -signal.SIGKILL
         assert select.select([events], [], [], 10)[0] == [events]
@@ -668,10 +609,10 @@ def shape(value: Any) -> Any:
     return type(value).__name__
 
 
-def test_stats(make: Make, sleeper: Callable[..., int]) -> None:
+def test_stats(make: Make, sleeper: Sleepers) -> None:
     cgroup = make({"memory": {"limit": 64 << 20}, "pids": {"limit": 9}})
     cgroup.create()
-    cgroup.join(sleeper("sum(range(10**6))"))
+    cgroup.join(sleeper())
     cgroup.apply()
     stats = cgroup.stats()
     assert stats["pids"] == {"current": 1, "limit": 9}

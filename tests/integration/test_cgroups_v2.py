@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.cgroups import Sleepers, devices_in, enter, python
 
 from pyrunc.cgroups import Cgroup, compile_cgroup
 from pyrunc.cgroups import tree as cgroup_tree
@@ -76,48 +77,11 @@ def make(base: str) -> Make:
     return make
 
 
-@pytest.fixture
-def sleeper() -> Iterator[Callable[..., int]]:
-    """Starts processes that sleep, and ends them."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(handler: str = "SIG_DFL") -> int:
-        code = f"""
-import os, signal, time
-signal.signal(signal.SIGTERM, {handler if "lambda" in handler else "signal." + handler})
-print(flush=True)
-while True:
-    time.sleep(60)
-"""
-        process = subprocess.Popen([sys.executable, "-IS", "-c", code], stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        process.stdout.readline()
-        process.stdout.close()
-        started.append(process)
-        return process.pid
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-
-
 def value(cgroup: Cgroup, name: str) -> str:
     return Path(cgroup.directory, name).read_text().strip()
 
 
-def enter(cgroup: Cgroup) -> str:
-    """Python code by which a process moves itself into a cgroup."""
-    return f"open({cgroup.directory + '/cgroup.procs'!r}, 'w').write('0')\n"
-
-
-def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-IS", "-c", code, *arguments], capture_output=True, text=True, check=True
-    )
-
-
-def test_life(make: Make, base: str, sleeper: Callable[..., int]) -> None:
+def test_life(make: Make, base: str, sleeper: Sleepers) -> None:
     cgroup = make()
     cgroup.create()
     pid = sleeper()
@@ -145,7 +109,7 @@ def test_clone_into_cgroup(make: Make) -> None:
         os.close(fd)
 
 
-def test_create_in_use_is_refused(make: Make, sleeper: Callable[..., int]) -> None:
+def test_create_in_use_is_refused(make: Make, sleeper: Sleepers) -> None:
     inner = make({}, "box/inner")
     inner.create()
     inner.join(sleeper())
@@ -161,7 +125,7 @@ def test_frozen_is_refused(make: Make) -> None:
         make().create()
 
 
-def test_freeze_and_thaw(make: Make, sleeper: Callable[..., int]) -> None:
+def test_freeze_and_thaw(make: Make, sleeper: Sleepers) -> None:
     cgroup = make()
     cgroup.create()
     pid = sleeper("lambda *_: os._exit(3)")
@@ -177,7 +141,7 @@ def test_freeze_and_thaw(make: Make, sleeper: Callable[..., int]) -> None:
     assert not cgroup.frozen
 
 
-def test_kill_of_a_frozen_cgroup(make: Make, sleeper: Callable[..., int]) -> None:
+def test_kill_of_a_frozen_cgroup(make: Make, sleeper: Sleepers) -> None:
     cgroup = make()
     cgroup.create()
     pid = sleeper()
@@ -187,7 +151,7 @@ def test_kill_of_a_frozen_cgroup(make: Make, sleeper: Callable[..., int]) -> Non
     assert os.waitpid(pid, 0)[1] == signal.SIGKILL
 
 
-def test_signal_reaches_processes_below(make: Make, sleeper: Callable[..., int]) -> None:
+def test_signal_reaches_processes_below(make: Make, sleeper: Sleepers) -> None:
     outer, inner = make(), make({}, "box/inner")
     pids = [sleeper(), sleeper()]
     outer.create()
@@ -239,7 +203,7 @@ def test_failing_update_changes_nothing(make: Make) -> None:
 
 
 @needs("hugetlb")
-def test_controller_held_back_by_processes(make: Make, sleeper: Callable[..., int]) -> None:
+def test_controller_held_back_by_processes(make: Make, sleeper: Sleepers) -> None:
     outer = make({}, "outer")
     outer.create()
     outer.join(sleeper())
@@ -258,7 +222,7 @@ def test_controller_that_is_not_available(make: Make) -> None:
 
 @needs("hugetlb")
 def test_process_joins_where_the_container_has_cgroups_itself(
-    make: Make, sleeper: Callable[..., int]
+    make: Make, sleeper: Sleepers
 ) -> None:
     outer, inner = make(), make({}, "box/init")
     outer.create()
@@ -277,7 +241,7 @@ def test_process_joins_where_the_container_has_cgroups_itself(
         os.close(fd)
 
 
-def test_place_below_a_threaded_cgroup(make: Make, sleeper: Callable[..., int]) -> None:
+def test_place_below_a_threaded_cgroup(make: Make, sleeper: Sleepers) -> None:
     outer = make({}, "outer")
     os.makedirs(outer.directory)
     Path(outer.directory, "cgroup.type").write_text("threaded")
@@ -329,26 +293,6 @@ def test_delegation_without_the_list(make: Make, monkeypatch: pytest.MonkeyPatch
     for name in ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads"):
         assert os.stat(f"{cgroup.directory}/{name}").st_uid == 12345
     assert os.stat(f"{cgroup.directory}/cgroup.freeze").st_uid == 0
-
-
-TRY_DEVICES = """
-import os, sys
-for major, minor in ((1, 3), (1, 5), (1, 11)):
-    path = os.path.join(sys.argv[1], f'{major}-{minor}')
-    os.mknod(path, 0o020600, os.makedev(major, minor))
-    for name, flags in (('r', os.O_RDONLY), ('w', os.O_WRONLY)):
-        try:
-            os.close(os.open(path, flags))
-            print(name, end='')
-        except PermissionError:
-            print('-', end='')
-    os.unlink(path)
-"""
-
-
-def devices_in(cgroup: Cgroup, tmp_path: Path) -> str:
-    """Whether null, zero and kmsg open for reading and writing, by a process in the cgroup."""
-    return python(enter(cgroup) + TRY_DEVICES, str(tmp_path)).stdout
 
 
 KMSG = {"type": "c", "major": 1, "minor": 11}
@@ -443,7 +387,7 @@ except CgroupError as error:
     assert "CAP_BPF" in result.stdout
 
 
-def test_stats(make: Make, sleeper: Callable[..., int]) -> None:
+def test_stats(make: Make, sleeper: Sleepers) -> None:
     cgroup = make()
     cgroup.create()
     python(enter(cgroup) + "sum(range(3 * 10**6))")
@@ -479,7 +423,7 @@ def test_oom_events(make: Make) -> None:
 @needs("memory")
 @needs("cpu")
 @needs("pids")
-def test_limits(make: Make, sleeper: Callable[..., int], tmp_path: Path) -> None:
+def test_limits(make: Make, sleeper: Sleepers, tmp_path: Path) -> None:
     cgroup = make(
         {
             "memory": {"limit": 64 << 20, "swap": 128 << 20, "reservation": 32 << 20},
@@ -513,9 +457,7 @@ def test_limits(make: Make, sleeper: Callable[..., int], tmp_path: Path) -> None
 
 @needs("cpu")
 @needs("memory")
-def test_below_processes_there_are_limits_for_threads_only(
-    make: Make, sleeper: Callable[..., int]
-) -> None:
+def test_below_processes_there_are_limits_for_threads_only(make: Make, sleeper: Sleepers) -> None:
     outer = make({}, "outer")
     outer.create()
     outer.join(sleeper())
