@@ -95,10 +95,11 @@ static bool watch(int pidfd, int output, long timeout, struct hook_result *resul
 			return true;
 		if (fds[1].revents & POLLIN)
 			keep_output(output, result, &used);
-		else if (fds[0].revents)
-			return true;
 		else if (fds[1].revents)
 			output = -1;
+		/* asked always: a descendant may write without end */
+		if (fds[0].revents)
+			return true;
 	}
 }
 
@@ -126,7 +127,7 @@ int start_hook(const char *path, char *const argv[], char *const envp[], const c
 	hook->pidfd = sys_pidfd_open(hook->pid, 0);
 	if (hook->pidfd < 0) {
 		error = errno;
-		kill(-hook->pid, SIGKILL);
+		kill(hook->pid, SIGKILL);
 		while (waitpid(hook->pid, NULL, 0) < 0 && errno == EINTR)
 			;
 		return failed(result, "pidfd_open", error);
@@ -146,8 +147,11 @@ int run_hook(const char *path, char *const argv[], char *const envp[], const cha
 	cleanup_fd int output = hook.output;
 	bool ended = watch(pidfd, output, timeout, result);
 
-	if (!ended)
+	if (!ended) {
 		kill(-hook.pid, SIGKILL);
+		/* it may have left the process group that it was given */
+		kill(hook.pid, SIGKILL);
+	}
 	while (waitpid(hook.pid, &result->status, 0) < 0) {
 		if (errno != EINTR)
 			return failed(result, "waitpid", errno);
