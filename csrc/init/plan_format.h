@@ -165,8 +165,8 @@ struct set_label {
 	const char *attribute;
 	const char *label;
 };
-struct join_session_keyring {
-	const char *name;
+struct new_session_keyring {
+	char none;
 };
 struct new_session {
 	char none;
@@ -282,7 +282,7 @@ int op_mask_path(struct init *init, const struct mask_path *op);
 int op_readonly_path(struct init *init, const struct readonly_path *op);
 int op_write_sysctl(struct init *init, const struct write_sysctl *op);
 int op_set_label(struct init *init, const struct set_label *op);
-int op_join_session_keyring(struct init *init, const struct join_session_keyring *op);
+int op_new_session_keyring(struct init *init, const struct new_session_keyring *op);
 int op_new_session(struct init *init, const struct new_session *op);
 int op_set_rlimit(struct init *init, const struct set_rlimit *op);
 int op_set_scheduler(struct init *init, const struct set_scheduler *op);
@@ -574,10 +574,9 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 		break;
 	}
 	case 31: {
-		struct join_session_keyring op = {0};
-		if (read_text(in, &op.name) &&
-		    read_end(in))
-			return op_join_session_keyring(init, &op);
+		struct new_session_keyring op = {0};
+		if (read_end(in))
+			return op_new_session_keyring(init, &op);
 		break;
 	}
 	case 32: {

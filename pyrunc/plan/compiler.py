@@ -20,9 +20,9 @@ from pyrunc.plan.operations import (
     JoinCgroups,
     JoinContainer,
     JoinNamespaces,
-    JoinSessionKeyring,
     LoopbackUp,
     NewSession,
+    NewSessionKeyring,
     Operation,
     SetDomainname,
     SetDumpable,
@@ -73,7 +73,7 @@ def compile_plan(
             f" {KERNEL_FLOOR[0]}.{KERNEL_FLOOR[1]} or newer"
         )
     context = Context(bundle, facts, options, cgroup)
-    _compile_inside(context, container_id)
+    _compile_inside(context)
     _compile_host(context)
     plan = Plan(context.host + context.inside, cgroup)
     plan.spawn_flags, plan.unshare_flags = first_namespaces(context.config)
@@ -131,13 +131,13 @@ def _compile_host(context: Context) -> None:
     context.host = first + host
 
 
-def _compile_inside(context: Context, container_id: str) -> None:
+def _compile_inside(context: Context) -> None:
     config = context.config
     context.add(SetUmask(0))
     if context.has_new("cgroup"):
         context.add(Unshare(CLONE_NEWCGROUP), "/linux/namespaces")
     if not context.options.no_new_keyring:
-        context.add(JoinSessionKeyring(f"_ses.{container_id}"))
+        context.add(NewSessionKeyring())
     context.add(NewSession())
     if context.has_new("network"):
         context.add(LoopbackUp())
@@ -205,7 +205,7 @@ def compile_exec(
     context.add(SetUmask(0))
     compile_affinity(context, affinity.get("final"), "/process/execCPUAffinity/final")
     if not options.no_new_keyring:
-        context.add(JoinSessionKeyring("_ses"))
+        context.add(NewSessionKeyring())
     context.add(NewSession())
     if process.get("terminal"):
         _compile_exec_console(context, process)

@@ -569,13 +569,11 @@ class SetLabel(Operation):
         return f"label {self.attribute} = {self.label}"
 
 
-class JoinSessionKeyring(Operation):
+class NewSessionKeyring(Operation):
     """Join a new session keyring, so that the container cannot reach the caller's."""
 
-    name: Text
-
     def describe(self) -> str:
-        return f"new session keyring {self.name}"
+        return "new session keyring"
 
 
 class NewSession(Operation):

@@ -21,11 +21,11 @@ from pyrunc.plan.operations import (
     Execute,
     JoinCgroups,
     JoinNamespaces,
-    JoinSessionKeyring,
     LoadSeccomp,
     LoopbackUp,
     MaskPath,
     MoveRoot,
+    NewSessionKeyring,
     OpenRootfs,
     PivotRoot,
     PrepareProgram,
@@ -123,7 +123,8 @@ def test_namespaces_are_joined_out_of_sight_of_their_inhabitants(
     namespace(config, "network", "/run/netns/blue")
     namespace(config, "pid", "/proc/7/ns/pid")
     plan = compile_config(config)
-    assert index(plan, SetDumpable, value=0) < index(
+    hidden = plan.operations.index(find(plan, SetDumpable, value=0)[0])
+    assert hidden < index(
         plan,
         JoinNamespaces,
         paths=["/run/netns/blue", "/proc/7/ns/pid"],
@@ -131,6 +132,13 @@ def test_namespaces_are_joined_out_of_sight_of_their_inhabitants(
     )
     assert find(plan, Clone, flags=NEWNS | NEWUTS | NEWIPC)
     assert not find(plan, LoopbackUp)
+
+
+def test_the_waiting_process_cannot_be_traced_by_others_in_the_container(
+    config: Config, compile_config: Compile
+) -> None:
+    plan = compile_config(config)
+    assert index(plan, SetDumpable, value=0) < plan.operations.index(find(plan, SetUser)[0])
 
 
 def test_the_process_joins_its_cgroup_before_anything_else(
@@ -349,8 +357,8 @@ def test_sysctls_are_written_by_path(config: Config, compile_config: Compile) ->
 
 
 def test_session_keyring(config: Config, compile_config: Compile) -> None:
-    assert find(compile_config(config), JoinSessionKeyring, name="_ses.box")
-    assert not find(compile_config(config, options={"no_new_keyring": True}), JoinSessionKeyring)
+    assert find(compile_config(config), NewSessionKeyring)
+    assert not find(compile_config(config, options={"no_new_keyring": True}), NewSessionKeyring)
 
 
 def test_socket_activation(config: Config, compile_config: Compile) -> None:
