@@ -40,7 +40,7 @@ class Message:
         self.operation = number(data[4:8], "little")
         self.error = number(data[8:12], "little", signed=True)
         self.value = number(data[12:16], "little")
-        self.call = data[_CALL:_DETAIL].rstrip(b"\0").decode()
+        self.call = data[_CALL:_DETAIL].rstrip(b"\0").decode("utf-8", "surrogateescape")
         self.detail = data[_DETAIL:].decode("utf-8", "surrogateescape")
         self.fd = fd
 
@@ -83,7 +83,12 @@ def with_short_path(directory: str, name: str, use: object) -> None:
 
 
 def receive(sock: _socket.socket) -> Message | None:
-    """The next message, or None at the end: the init executed the program, or died."""
+    """The next message, or None at the end: the init executed the program, or died.
+
+    Raises:
+        OperationError: it is no message. Whoever may trace the init, in a pid namespace that is shared, can say
+            anything.
+    """
     while True:
         try:
             data, ancillary, _, _ = sock.recvmsg(_SIZE, 64, _MSG_CMSG_CLOEXEC)
@@ -98,7 +103,17 @@ def receive(sock: _socket.socket) -> Message | None:
             fd = int.from_bytes(payload[:4], "little", signed=True)
     if not data:
         return None
-    return Message(data, fd)
+    message = Message(data, fd)
+    if len(data) < _DETAIL or not SYNC <= message.type <= ERROR:
+        raise nonsense(message)
+    return message
+
+
+def nonsense(message: Message) -> OperationError:
+    """The error for a message that pyrunc-init does not send; closes its descriptor."""
+    if message.fd >= 0:
+        os.close(message.fd)
+    return OperationError("pyrunc-init: unexpected message")
 
 
 def send_plan(sock: _socket.socket, plan: int, slots: Sequence[int]) -> None:

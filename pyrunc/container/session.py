@@ -185,8 +185,11 @@ class Session:
         return self.death()
 
     def _handler(self, message: channel.Message) -> Handler:
-        operation = self.plan.operations[message.operation]
+        operations = self.plan.operations
+        operation = operations[message.operation] if message.operation < len(operations) else None
         kind = operation.kind if isinstance(operation, Sync) else SYNC_SECCOMP
+        if kind not in self._handlers or (kind == SYNC_SECCOMP) != (message.fd >= 0):
+            raise channel.nonsense(message)
         return self._handlers[kind]
 
     def death(self) -> OperationError:
@@ -261,6 +264,8 @@ class Session:
         return b""
 
     def _cloned(self, message: channel.Message) -> bytes:
+        if message.fd < 0:
+            raise channel.nonsense(message)
         first = self.pid
         os.close(self.pidfd)
         self.pid, self.pidfd = message.value, message.fd

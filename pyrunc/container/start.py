@@ -83,6 +83,8 @@ def _converse(
             if message.type == channel.ERROR:
                 pointer, operation = state["late"].get(str(message.operation), ["", "the start"])
                 raise channel.describe_failure(message, pointer, operation)
+            if message.type != channel.SYNC or message.fd < 0:
+                raise channel.nonsense(message)
             # the one sync point behind the start: a seccomp listener to be handed on
             from pyrunc.container.listener import send_listener
 

@@ -297,9 +297,10 @@ class Store:
         self.unlock()
 
 
-def write_file(path: str, text: str, mode: int = 0o600) -> None:
-    """Write a new file. Raises OSError."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+def write_file(path: str, text: str, mode: int = 0o600, *, new: bool = False) -> None:
+    """Write a whole file; with `new`, one that must not be there yet. Raises OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(path, flags | (os.O_EXCL if new else os.O_TRUNC), mode)
     try:
         view = memoryview(text.encode("utf-8", "surrogateescape"))
         while view:
@@ -313,7 +314,10 @@ def write_pid_file(path: str, pid: int) -> None:
     directory, name = os.path.split(os.path.abspath(path))
     temporary = os.path.join(directory, f".{name}.{os.getpid()}")
     try:
-        write_file(temporary, str(pid), 0o644)
+        # In a directory that others write to, whoever made the file would own it, or have us write
+        # to another one by a link.
+        remove_file(temporary)
+        write_file(temporary, str(pid), 0o644, new=True)
         os.rename(temporary, path)
     except OSError as error:
         raise PyruncError(f"--pid-file {path}: {error.strerror}", errno=error.errno or 0) from None

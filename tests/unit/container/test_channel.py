@@ -1,0 +1,74 @@
+"""What the runtime makes of messages: those of pyrunc-init, and those of whoever took it over."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+import pytest
+
+from pyrunc.cgroups import Cgroup
+from pyrunc.cgroups.plan import CgroupPlan
+from pyrunc.container import channel
+from pyrunc.container.session import Session
+from pyrunc.errors import OperationError
+from pyrunc.plan.operations import NewSession, Operation, Sync
+from pyrunc.plan.plan import Plan
+
+MAX = (1 << 32) - 1
+
+
+def message(kind: int, operation: int = 0, call: bytes = b"", detail: bytes = b"") -> bytes:
+    return struct.pack("=IIiI24s", kind, operation, 0, 0, call) + detail
+
+
+def session_of(*operations: Operation) -> tuple[Session, object]:
+    cgroup = CgroupPlan("disabled", "v1", {}, [])
+    session = Session(Plan(list(operations), 0, cgroup), Cgroup(cgroup))
+    ours, theirs = channel.pair()
+    session._socket = ours
+    return session, theirs
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"x",
+        message(channel.SYNC)[:-1],
+        message(0),
+        message(5),
+        message(MAX),
+        message(channel.SYNC, 1),
+        message(channel.SYNC, MAX),
+        message(channel.SYNC, 0),
+        message(channel.CLONED),
+    ],
+)
+def test_what_no_init_says_is_an_error(data: bytes) -> None:
+    session, theirs = session_of(NewSession(), Sync(MAX))
+    theirs.send(data)  # type: ignore[attr-defined]
+    with pytest.raises(OperationError, match="unexpected message"):
+        session.converse()
+    session.close()
+
+
+def test_an_error_may_hold_any_bytes() -> None:
+    session, theirs = session_of()
+    data = message(channel.ERROR, MAX, b"\xff" * 24, b"\xfe\n\x1b[2J")
+    theirs.send(data)  # type: ignore[attr-defined]
+    with pytest.raises(OperationError, match=f"operation {MAX}"):
+        session.converse()
+    session.close()
+
+
+def test_a_descriptor_that_was_not_asked_for_is_closed() -> None:
+    session, theirs = session_of(NewSession())
+    reader, writer = os.pipe()
+    rights = [(1, 1, struct.pack("i", writer))]
+    theirs.sendmsg([message(channel.SYNC, 0)[:-1]], rights)  # type: ignore[attr-defined]
+    os.close(writer)
+    with pytest.raises(OperationError, match="unexpected message"):
+        session.converse()
+    assert os.read(reader, 1) == b""  # nobody holds the other end
+    os.close(reader)
+    session.close()
