@@ -90,7 +90,9 @@ static int copy_entry(int from, int to, const char *name, int depth)
 		cleanup_fd int target =
 		    openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 
-		if (source < 0 || target < 0 || copy_data(source, target) < 0)
+		/* nor may a device that was put there be read */
+		if (source < 0 || fstat(source, &info) < 0 || !S_ISREG(info.st_mode) ||
+		    target < 0 || copy_data(source, target) < 0)
 			return -1;
 		return copy_attributes(source, target, &info);
 	}

@@ -155,9 +155,14 @@ static const char *lookup(const struct texts *env, const char *name)
 int op_prepare_program(struct init *init, const struct prepare_program *op)
 {
 	sigset_t none;
+	unsigned first = 3 + op->keep_fds, control = (unsigned)init->control;
 
-	if (sys_close_range(3 + op->keep_fds, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
+	/* All is closed now, and not only when the program is executed: its path may lead through
+	 * /proc/self/fd (CVE-2024-21626). Only the socket stays, for what may fail yet. */
+	if ((control > first && sys_close_range(first, control - 1, 0) < 0) ||
+	    sys_close_range(control < first ? first : control + 1, ~0U, 0) < 0)
 		return fail(init, "close_range", NULL);
+	init->rootfs = init->procfs = init->null = init->empty = -1;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (op->find_home) {

@@ -12,13 +12,13 @@
 #define SLOTS_MAX 1024
 
 struct init {
-	int control; /* to the runtime */
-	int rootfs;  /* the rootfs: destinations are resolved below it; -1 before OpenRootfs */
-	int procfs;  /* a private procfs mount; -1 until it is needed */
-	int null;  /* /dev/null of the host, checked by its device number; -1 until it is needed */
-	int empty; /* a detached, empty, read-only tmpfs that masks directories; -1 until it is
-		      needed */
-	uint32_t index;	      /* of the present operation */
+	int control;	/* to the runtime */
+	int rootfs;	/* the rootfs: destinations are resolved below it; -1 before OpenRootfs */
+	int procfs;	/* a private procfs mount; -1 until it is needed */
+	int null;	/* /dev/null, checked by its device number; -1 until it is needed */
+	int empty;	/* a detached, empty, read-only tmpfs that masks directories; -1 until it is
+			   needed */
+	uint32_t index; /* of the present operation */
 	int slots[SLOTS_MAX]; /* descriptors named by the plan */
 	const char *state;    /* the container's state for hooks, as the runtime sent it last */
 	size_t state_size;

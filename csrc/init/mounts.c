@@ -167,8 +167,15 @@ static int filesystem_target(struct init *init, const struct mount_filesystem *o
 	uint64_t plain = op->flags & FS_NO_SYMLINK ? RESOLVE_NO_SYMLINKS : 0;
 	int fd = open_inside(init, op->destination, O_PATH | O_DIRECTORY, plain);
 
-	if (fd < 0 && errno == ENOENT)
-		return make_directory(init, op->destination, 0755);
+	if (fd < 0 && errno == ENOENT) {
+		fd = make_directory(init, op->destination, 0755);
+		/* what was missing may have been made by way of a symlink put there since */
+		if (fd >= 0 && plain) {
+			close(fd);
+			fd = open_inside(init, op->destination, O_PATH | O_DIRECTORY, plain);
+		}
+		return fd;
+	}
 	if (fd >= 0 && op->flags & FS_KEEP_MODE && fstat(fd, &info) == 0) {
 		for (int digit = 0; digit < 4; digit++)
 			mode[digit] = (char)('0' + (info.st_mode >> (9 - 3 * digit) & 7));
@@ -312,8 +319,8 @@ int op_readonly_path(struct init *init, const struct readonly_path *op)
 	return attach(init, mount, target, op->destination);
 }
 
-/* The null device that masks files: the host's, opened before the root changes and checked by its
- * number, so that nothing a container puts at /dev/null is ever bound (CVE-2025-31133). */
+/* The null device that masks files: checked by its number once it is open, so that nothing else
+ * that a container puts at /dev/null is ever bound (CVE-2025-31133). */
 static int open_null(struct init *init)
 {
 	struct stat info;

@@ -32,7 +32,8 @@ int op_join_namespaces(struct init *init, const struct join_namespaces *op)
 	if (!fds || op->types.count != op->paths.count)
 		return fail_with(init, EINVAL, "setns", "list lengths differ");
 	for (uint32_t i = 0; i < op->paths.count; i++) {
-		fds[i] = open(op->paths.items[i], O_RDONLY | O_CLOEXEC);
+		/* a fifo at this path must not hold us up */
+		fds[i] = open(op->paths.items[i], O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 		if (fds[i] < 0)
 			return fail(init, "open", op->paths.items[i]);
 	}
@@ -93,8 +94,12 @@ int op_clone(struct init *init, const struct clone *op)
 
 	if (pid < 0)
 		return fail(init, "clone3", NULL);
-	if (pid == 0)
+	if (pid == 0) {
+		/* it shows the processes of the host */
+		close_fd(&init->procfs);
+		init->procfs = -1;
 		return receive_reply(init, init->control);
+	}
 	struct message message = {
 	    .type = MESSAGE_CLONED, .operation = init->index, .value = (uint32_t)pid};
 

@@ -59,6 +59,9 @@ int op_set_capabilities(struct init *init, const struct set_capabilities *op)
 	}
 	if (syscall(SYS_capset, &header, data) < 0)
 		return fail(init, "capset", NULL);
+	/* those of the caller must not stay */
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
+		return fail(init, "prctl", "PR_CAP_AMBIENT_CLEAR_ALL");
 	for (int cap = 0; cap < 64; cap++) {
 		if (!(op->ambient >> cap & 1))
 			continue;

@@ -13,6 +13,7 @@ from pyrunc.plan.operations import (
     PrepareProgram,
     SetAffinity,
     SetCapabilities,
+    SetDumpable,
     SetIoPriority,
     SetLabel,
     SetMemoryPolicy,
@@ -227,6 +228,10 @@ def compile_identity(
     if no_new_privileges:
         context.add(SetNoNewPrivileges(), pointer + "/noNewPrivileges")
     context.add(ChangeDirectory(process["cwd"]), pointer + "/cwd")
+    if wait is not None:
+        # As soon as it has no more capabilities than the container's other processes, those that
+        # are executed before `start` could trace it, or use its files: no filter binds it yet.
+        context.add(SetDumpable(0))
     sets = CapabilitySets(context, process, pointer)
     final = SetCapabilities(sets.effective, sets.permitted, sets.inheritable, sets.ambient)
     final.pointer = pointer + "/capabilities"
