@@ -64,10 +64,11 @@ def running(
 
 
 def _kill(pid: int, pidfd: int) -> None:
+    signals.kill_and_wait(pidfd)  # it may have left its process group
     try:
         os.killpg(pid, signals.SIGKILL)
-    except ProcessLookupError:  # it has left its process group
-        signals.kill_and_wait(pidfd)
+    except ProcessLookupError:
+        return
 
 
 def _watch(pidfd: int, output: int, timeout: float, said: bytearray) -> Steps[bool]:
@@ -82,11 +83,10 @@ def _watch(pidfd: int, output: int, timeout: float, said: bytearray) -> Steps[bo
                 return False
             yield poll.fileno(), left
             ready = [fd for fd, _ in poll.poll(0)]
-            if output in ready and not _keep(output, said):
+            # What it leaves behind may write without end, so the program itself is looked at in any case.
+            if output in ready and not _keep(output, said) and pidfd not in ready:
                 poll.unregister(output)
-            elif pidfd in ready:
-                while _keep(output, said):
-                    continue
+            if pidfd in ready:
                 return True
 
 
@@ -95,5 +95,5 @@ def _keep(output: int, said: bytearray) -> bool:
         data = os.read(output, 4096)
     except BlockingIOError:
         return False
-    said += data[: OUTPUT_MAX - len(said)]
+    said += data[: max(OUTPUT_MAX - len(said), 0)]
     return bool(data)

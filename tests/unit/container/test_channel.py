@@ -12,6 +12,7 @@ from pyrunc.cgroups.plan import CgroupPlan
 from pyrunc.container import channel
 from pyrunc.container.session import Session
 from pyrunc.errors import OperationError
+from pyrunc.host.waiting import finish
 from pyrunc.plan.operations import NewSession, Operation, Sync
 from pyrunc.plan.plan import Plan
 
@@ -24,7 +25,8 @@ def message(kind: int, operation: int = 0, call: bytes = b"", detail: bytes = b"
 
 def session_of(*operations: Operation) -> tuple[Session, object]:
     cgroup = CgroupPlan("disabled", "v1", {}, [])
-    session = Session(Plan(list(operations), 0, cgroup), Cgroup(cgroup))
+    session = Session(Cgroup(cgroup))
+    session._plan = Plan(list(operations), cgroup)
     ours, theirs = channel.pair()
     session._socket = ours
     return session, theirs
@@ -48,16 +50,16 @@ def test_what_no_init_says_is_an_error(data: bytes) -> None:
     session, theirs = session_of(NewSession(), Sync(MAX))
     theirs.send(data)  # type: ignore[attr-defined]
     with pytest.raises(OperationError, match="unexpected message"):
-        session.converse()
+        finish(session.converse())
     session.close()
 
 
 def test_an_error_may_hold_any_bytes() -> None:
     session, theirs = session_of()
-    data = message(channel.ERROR, MAX, b"\xff" * 24, b"\xfe\n\x1b[2J")
+    data = message(channel.ERROR, MAX - 1, b"\xff" * 24, b"\xfe\n\x1b[2J")
     theirs.send(data)  # type: ignore[attr-defined]
-    with pytest.raises(OperationError, match=f"operation {MAX}"):
-        session.converse()
+    with pytest.raises(OperationError, match=f"operation {MAX - 1}"):
+        finish(session.converse())
     session.close()
 
 
@@ -68,7 +70,7 @@ def test_a_descriptor_that_was_not_asked_for_is_closed() -> None:
     theirs.sendmsg([message(channel.SYNC, 0)[:-1]], rights)  # type: ignore[attr-defined]
     os.close(writer)
     with pytest.raises(OperationError, match="unexpected message"):
-        session.converse()
+        finish(session.converse())
     assert os.read(reader, 1) == b""  # nobody holds the other end
     os.close(reader)
     session.close()
