@@ -25,8 +25,9 @@ COMMAND = Command(
     maximum=MANY,
     in_order=True,
     description="""\
-Shows the processes in the cgroup of a container: as a table, the lines of ps(1) for them, with the
-given options (default: -ef), which must keep the column PID; as JSON, their ids on this host.""",
+Shows the processes in the cgroup of a container, or in its pid namespace if it has no cgroup: as a
+table, the lines of ps(1) for them, with the given options (default: -ef), which must keep the column
+PID; as JSON, their ids on this host.""",
     flags=(Flag("format f", "table or json", kind=TEXT, metavar="FORMAT", default="table"),),
     examples=(("pyrunc ps web aux", "the processes in BSD's format"),),
 )
@@ -39,7 +40,7 @@ def run(settings: Settings, arguments: Arguments) -> int:
         raise UsageError(f'ps: --format "{form}": must be {" or ".join(FORMATS)}')
     from pyrunc.container.container import Container
 
-    pids = Container.load(settings.root, name).cgroup.pids()
+    pids = Container.load(settings.root, name).pids()
     if form == "json":
         from pyrunc.spec.json import dumps
 

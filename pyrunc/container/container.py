@@ -160,9 +160,7 @@ class Container:
             PyruncError: the signal could not be sent.
         """
         if all:
-            if self.status == "stopped" and not self.cgroup.pids():
-                raise self._wrong("kill", "stopped")
-            self.cgroup.kill(signal)
+            self._kill_all(signal)
             return
         try:
             fd = self.open_pidfd()
@@ -185,6 +183,36 @@ class Container:
                 self.cgroup.thaw()
             if self._may_outlive():
                 self.cgroup.kill(signal)
+
+    def _kill_all(self, signal: int) -> None:
+        if self.status == "stopped" and not self.pids():
+            raise self._wrong("kill", "stopped")
+        if self.cgroup.exists():
+            self.cgroup.kill(signal)
+        elif self._may_outlive():
+            raise PyruncError(
+                f"cannot kill all processes of container {self.id}: it has neither a cgroup nor a pid"
+                " namespace to find them by"
+            )
+        else:
+            from pyrunc.container.members import signal_beside
+
+            signal_beside(self.pid, signal)
+
+    def pids(self) -> list[int]:
+        """Host pids of all processes of the container: of its cgroup, or of its pid namespace if it has none.
+
+        Raises CgroupError.
+        """
+        cgroup = self.cgroup
+        if cgroup.exists():
+            return cgroup.pids()
+        pid = self.pid
+        if not pid or self._may_outlive():
+            return [pid] if pid else []
+        from pyrunc.container.members import pids_beside
+
+        return pids_beside(pid)
 
     def _may_outlive(self) -> bool:
         """Processes may go on without the first one: there is no pid namespace that ends with it."""

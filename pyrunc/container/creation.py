@@ -23,7 +23,7 @@ from pyrunc.errors import OperationError, PyruncError, UsageError
 from pyrunc.host import procfs
 from pyrunc.host.facts import HostFacts
 from pyrunc.host.waiting import finish
-from pyrunc.plan.namespaces import first_namespaces
+from pyrunc.plan.namespaces import check_privileges, first_namespaces
 from pyrunc.plan.operations import SYNC_HOOKS, SYNC_NETWORK
 from pyrunc.spec.json import dumps
 from pyrunc.spec.rules import warnings
@@ -199,6 +199,7 @@ def creating(
     for warning in warnings(bundle.config):
         log.warning(str(warning))
     facts = HostFacts()
+    check_privileges(bundle.config, facts)
     cgroup = _compile_cgroup(container_id, bundle, options, facts)
     store.make()
     with store:

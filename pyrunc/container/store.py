@@ -16,6 +16,7 @@ import os
 import time
 
 from pyrunc.errors import ExistsError, NotFoundError, PyruncError, StateError, UsageError
+from pyrunc.host.facts import HostFacts
 from pyrunc.host.waiting import finish
 from pyrunc.spec.json import dumps, loads
 
@@ -53,19 +54,28 @@ _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ
 
 def default_root() -> str:
     """Where containers are kept when nothing else is said: /run/pyrunc, or the user's runtime directory."""
-    if os.geteuid() != 0:
-        runtime = os.environ.get("XDG_RUNTIME_DIR")
-        if runtime:
-            return os.path.join(runtime, "pyrunc")
-    return "/run/pyrunc"
+    return f"{_runtime_directory() or '/run'}/pyrunc"
 
 
 def seccomp_cache() -> str | None:
     """Directory for compiled seccomp filters, shared by all roots; None where there is no place for it."""
-    if os.geteuid() == 0:
-        return "/run/pyrunc-seccomp"
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    return os.path.join(runtime, "pyrunc-seccomp") if runtime else None
+    runtime = _runtime_directory()
+    if runtime or os.geteuid() == 0:
+        return f"{runtime or '/run'}/pyrunc-seccomp"
+    return None
+
+
+def _runtime_directory() -> str:
+    """$XDG_RUNTIME_DIR of whoever is not root of the host; otherwise "".
+
+    Root of a user namespace is some user, unless the environment was made by a login as root.
+    """
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or ""
+    if not runtime or os.geteuid() != 0:
+        return runtime
+    if os.environ.get("USER") != "root" and HostFacts().user_namespace:
+        return runtime
+    return ""
 
 
 def check_id(container_id: str) -> None:
@@ -125,8 +135,11 @@ class Store:
         except FileExistsError:
             raise ExistsError(f"container {self.id} exists already in {self.root}") from None
         except OSError as error:
+            hint = ""
+            if os.geteuid() != 0 and not os.environ.get("XDG_RUNTIME_DIR"):
+                hint = "; XDG_RUNTIME_DIR is not set, which would name a directory of this user"
             raise PyruncError(
-                f"--root {self.root}: cannot make {self.path}: {error.strerror}",
+                f"--root {self.root}: cannot make {self.path}: {error.strerror}{hint}",
                 errno=error.errno or 0,
             ) from None
         self.lock()

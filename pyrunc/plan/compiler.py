@@ -9,6 +9,7 @@ from pyrunc.plan.namespaces import (
     CLONE_NEWCGROUP,
     CLONE_NEWTIME,
     CLONE_NEWUSER,
+    check_privileges,
     first_namespaces,
 )
 from pyrunc.plan.operations import (
@@ -72,6 +73,7 @@ def compile_plan(
             f"Linux {facts.kernel[0]}.{facts.kernel[1]} is too old: pyrunc needs"
             f" {KERNEL_FLOOR[0]}.{KERNEL_FLOOR[1]} or newer"
         )
+    check_privileges(bundle.config, facts)
     context = Context(bundle, facts, options, cgroup)
     _compile_inside(context)
     _compile_host(context)

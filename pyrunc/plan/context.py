@@ -127,8 +127,15 @@ class Context:
         return flags
 
     def cgroup_directory(self, controller: str) -> str:
-        """The container's cgroup in the hierarchy of `controller`, as an absolute path."""
-        return self.cgroup.paths.get(controller) or self.facts.cgroup_mounts[controller]
+        """The container's cgroup in the hierarchy of `controller`, as an absolute path.
+
+        Where it may not get one of its own, that is the caller's.
+        """
+        path = self.cgroup.paths.get(controller)
+        if path:
+            return path
+        own = self.facts.cgroup_own.get(controller) or "/"
+        return (self.facts.cgroup_mounts[controller] + own).rstrip("/")
 
     def new_slot(self) -> int:
         self._slots += 1

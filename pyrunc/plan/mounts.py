@@ -139,7 +139,7 @@ def compile_mount(context: Context, mount: dict[str, Any], pointer: str) -> None
         _cgroup(context, options, destination, pointer)
         operation = None
     else:
-        operation = _filesystem(context, mount, options, destination, kind)
+        operation = _filesystem(context, mount, options, destination, kind, pointer)
     if operation is not None:
         context.add(operation, pointer)
     for propagation in options.propagation[1:]:
@@ -165,10 +165,16 @@ def _attributes(options: Options) -> tuple[int, int, int, int]:
 
 
 def _filesystem(
-    context: Context, mount: dict[str, Any], options: Options, destination: str, kind: str
+    context: Context,
+    mount: dict[str, Any],
+    options: Options,
+    destination: str,
+    kind: str,
+    pointer: str,
 ) -> Operation:
     if not kind:
         kind = "none"
+    _check_owner(context, kind, pointer)
     data = options.data
     flags = 0
     attrs = options.set
@@ -204,6 +210,20 @@ def _filesystem(
         _, _, tree_set, tree_clear = _attributes(options)
         context.later(ChangeMount(destination, [], 0, 0, tree_set, tree_clear, 0))
     return operation
+
+
+#: Filesystems that show a namespace, which has to belong to the user namespace they are mounted in.
+_SHOWN_NAMESPACE = {"proc": "pid", "sysfs": "network", "mqueue": "ipc"}
+
+
+def _check_owner(context: Context, kind: str, pointer: str) -> None:
+    namespace = _SHOWN_NAMESPACE.get(kind)
+    if namespace and context.has_new("user") and namespace not in context.namespaces:
+        raise HostError.asked_by(
+            pointer,
+            f"{kind} cannot be mounted in a user namespace without a {namespace} namespace of its"
+            " own; a bind mount of the host's can take its place",
+        )
 
 
 def _bind(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pyrunc.errors import HostError
 from pyrunc.spec.tables import NAMESPACES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from pyrunc.host.facts import HostFacts
 
 CLONE_NEWCGROUP = NAMESPACES["cgroup"][0]
 CLONE_NEWPID = NAMESPACES["pid"][0]
@@ -34,3 +37,16 @@ def has_idmap(mount: dict[str, Any]) -> bool:
     """The mount is to be id-mapped."""
     options = mount.get("options") or ()
     return bool("idmap" in options or "ridmap" in options or mount.get("uidMappings"))
+
+
+def check_privileges(config: dict[str, Any], facts: HostFacts) -> None:
+    """Raise HostError where only a user namespace would give the privileges that a container needs."""
+    if facts.is_privileged:
+        return
+    namespaces = (config.get("linux") or {}).get("namespaces") or ()
+    if not any(namespace["type"] == "user" for namespace in namespaces):
+        raise HostError.asked_by(
+            "/linux/namespaces",
+            "without privileges (CAP_SYS_ADMIN) a container needs a user namespace:"
+            " `pyrunc spec --rootless` shows how",
+        )

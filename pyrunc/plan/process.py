@@ -243,6 +243,7 @@ def compile_identity(
             "supplementary groups cannot be set: the user namespace of an unprivileged user"
             " without subordinate group ids does not allow it",
         )
+    _check_mapped(context, user, pointer + "/user")
     context.add(SetUser(uid, gid, groups, int(context.can_set_groups)), pointer + "/user")
     _selinux(context, process, pointer)
     filter_ = _filter(context, seccomp)
@@ -266,6 +267,24 @@ def compile_identity(
     if late:
         context.add(final)
     context.add(Execute(list(process["args"]), env), pointer + "/args")
+
+
+def _check_mapped(context: Context, user: dict[str, Any], pointer: str) -> None:
+    """Raise HostError for an id of the process that the container's user namespace does not have."""
+    if not context.has_new("user"):
+        return
+    linux = context.linux
+    uids, gids = linux.get("uidMappings") or (), linux.get("gidMappings") or ()
+    ids = [("uid", user.get("uid") or 0, uids), ("gid", user.get("gid") or 0, gids)]
+    for index, gid in enumerate(user.get("additionalGids") or ()):
+        ids.append((f"additionalGids/{index}", gid, gids))
+    for name, number, mappings in ids:
+        if not any(0 <= number - m["containerID"] < m["size"] for m in mappings):
+            kind = "user" if name == "uid" else "group"
+            raise HostError.asked_by(
+                f"{pointer}/{name}",
+                f"{kind} id {number} is not mapped into the container's user namespace",
+            )
 
 
 def _filter(context: Context, seccomp: dict[str, Any] | None) -> LoadSeccomp | None:

@@ -39,7 +39,6 @@ class FakeContainer:
         self.id = name
         self.status = "running"
         self.store = SimpleNamespace(read_config=lambda: {"process": PROCESS})
-        self.cgroup = SimpleNamespace(pids=lambda: [42, 7])
 
     @classmethod
     def load(cls, root: str, name: str) -> FakeContainer:
@@ -62,6 +61,9 @@ class FakeContainer:
         if self.id == "noted":
             state["annotations"] = {"a": "b"}
         return state
+
+    def pids(self) -> list[int]:
+        return [42, 7]
 
     def _record(self, *call: Any) -> None:
         self.calls.append((call[0], self.id, *call[1:]))
