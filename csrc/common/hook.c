@@ -2,6 +2,7 @@
 #include "sys.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -88,10 +89,11 @@ static bool watch(int pidfd, int output, long timeout, struct hook_result *resul
 		struct pollfd fds[2] = {{.fd = pidfd, .events = POLLIN},
 					{.fd = output, .events = POLLIN}};
 		long left = timeout ? end - now_ms() : -1;
+		int wait = left < INT_MAX ? (int)left : INT_MAX;
 
 		if (timeout && left <= 0)
 			return false;
-		if (poll(fds, 2, (int)left) < 0 && errno != EINTR)
+		if (poll(fds, 2, wait) < 0 && errno != EINTR)
 			return true;
 		if (fds[1].revents & POLLIN)
 			keep_output(output, result, &used);

@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -82,18 +83,16 @@ int op_wait_for_start(struct init *init, const struct wait_for_start *op)
 int op_run_hook(struct init *init, const struct run_hook *op)
 {
 	struct hook_result result;
-	char detail[HOOK_OUTPUT_MAX + PATH_MAX];
+	char detail[DETAIL_MAX];
 
 	if (run_hook(op->path, op->args.items, op->env.items, init->state, init->state_size,
 		     (long)op->timeout * 1000, &result) == 0)
 		return 0;
-	strncpy(detail, result.output, sizeof detail - 1);
-	detail[HOOK_OUTPUT_MAX - 1] = '\0';
+	/* the call that failed, and what the hook had to say */
+	snprintf(detail, sizeof detail, "%.400s\n%s\n%s", op->path, result.error ? result.call : "",
+		 result.output);
+	fail_with(init, result.error, "hook", detail);
 	init->failure.value = (uint32_t)result.status;
-	int status = result.status;
-
-	fail_with(init, result.error, result.error ? result.call : "hook", detail);
-	init->failure.value = (uint32_t)status;
 	return -1;
 }
 

@@ -23,6 +23,7 @@ _CALL = 16
 _DETAIL = _CALL + 24
 _SIZE = _DETAIL + 1024
 _SOCK_SEQPACKET = 5
+_ETIMEDOUT = 110
 _SOL_SOCKET = 1
 _SCM_RIGHTS = 1
 _MSG_CMSG_CLOEXEC = 0x40000000
@@ -148,10 +149,9 @@ def describe_failure(
 ) -> OperationError:
     """Word an error: which operation, which system call, why, and what in config.json asked for it."""
     if message.call == "hook":
-        why = wait_status(message.value)
-        text = f"{label(pointer)}: hook {why}"
-        if message.detail:
-            text += f": {message.detail.strip()}"
+        path, call, output = message.detail.split("\n", 2)
+        why = hook_failure(message.error, call, message.value, output)
+        text = f"{label(pointer)}: {path} {why}"
     elif message.call == "execve":
         text = exec_failure(message.detail, message.error)
     else:
@@ -163,6 +163,17 @@ def describe_failure(
     if pointer:
         text += f" ({source}: {pointer})"
     return OperationError(text, pointer=pointer or None, errno=message.error, operation=operation)
+
+
+def hook_failure(error: int, call: str, status: int, output: str) -> str:
+    """Word how a hook failed: errno `error` of `call`, or its wait `status`, and what it printed."""
+    if error == _ETIMEDOUT:
+        why = "was killed: it did not end within its timeout"
+    elif error:
+        why = f"{call}: {os.strerror(error)}"
+    else:
+        why = wait_status(status)
+    return f"{why}: {output.strip()}" if output.strip() else why
 
 
 def exec_failure(program: str, error: int) -> str:

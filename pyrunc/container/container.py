@@ -145,8 +145,9 @@ class Container:
 
         Raises:
             StateError: it is not created.
-            OperationError: the program could not be executed; the container is stopped.
-            HookError: a poststart hook failed; the container is stopped.
+            OperationError: the program could not be executed, and the container is stopped; or a startContainer hook
+                failed, and the container is deleted.
+            HookError: a poststart hook failed; the container is deleted.
         """
         from pyrunc.container.start import starting
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from pyrunc import log
-from pyrunc.container.channel import label, wait_status
+from pyrunc.container.channel import hook_failure, label
 from pyrunc.errors import HookError
 from pyrunc.host import program
 
@@ -14,8 +12,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.host.waiting import Steps
-
-ETIMEDOUT = 110
 
 
 def run_hooks(config_hooks: dict[str, Any], kind: str, state: bytes) -> Steps[None]:
@@ -44,15 +40,9 @@ def _run(hook: dict[str, Any], pointer: str, state: bytes) -> Steps[None]:
     result = yield from program.running(path, args, env, state, timeout)
     if result is None:
         return
-    if result.error == ETIMEDOUT:
-        why = f"killed: it did not end within {timeout} s"
-    elif result.error:
-        why = f"{result.call}: {os.strerror(result.error)}"
-    else:
-        why = wait_status(result.status)
-    output = f": {result.output.strip()}" if result.output.strip() else ""
+    why = hook_failure(result.error, result.call, result.status, result.output)
     raise HookError(
-        f"{label(pointer)}: {path} {why}{output} (config.json: {pointer})",
+        f"{label(pointer)}: {path} {why} (config.json: {pointer})",
         pointer=pointer,
         errno=result.error,
     )

@@ -6,10 +6,12 @@ import os
 
 from pyrunc.container.creation import CreateOptions, create
 from pyrunc.container.supervise import Supervisor, receive_master
+from pyrunc.errors import NotFoundError
 from pyrunc.host import shim
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyrunc.container.container import Container
     from pyrunc.spec.loader import Bundle
 
 
@@ -31,7 +33,7 @@ def run(root: str, container_id: str, bundle: Bundle, options: CreateOptions) ->
             else:
                 container.start()
         except BaseException:
-            container.delete(force=True)
+            _discard(container)
             raise
         return 0
     if not options.no_subreaper:
@@ -62,8 +64,15 @@ def run(root: str, container_id: str, bundle: Bundle, options: CreateOptions) ->
             code = supervisor.wait(pid, pidfd)
         os.close(pidfd)
     except BaseException:
-        container.delete(force=True)
+        _discard(container)
         raise
     if not options.keep:
         container.delete(force=True)
     return code
+
+
+def _discard(container: Container) -> None:
+    try:
+        container.delete(force=True)
+    except NotFoundError:  # a failing hook of the start has had it deleted
+        return

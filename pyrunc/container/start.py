@@ -24,6 +24,16 @@ SIGKILL = 9
 
 def starting(container: Container) -> Steps[None]:
     """See `Container.start`."""
+    try:
+        yield from _starting(container)
+    except (HookError, OperationError) as error:
+        # runtime.md, "Lifecycle", steps 7 and 9: on with the steps of `delete`
+        if (error.pointer or "").startswith("/hooks/"):
+            yield from container.deleting(force=True)
+        raise
+
+
+def _starting(container: Container) -> Steps[None]:
     with (yield from container.locking()) as store:
         status = container.status
         if status != "created":
@@ -54,7 +64,7 @@ def starting(container: Container) -> Steps[None]:
                 raise
             finally:
                 connection.close()
-            yield from _poststart(container, config, pidfd)
+            yield from _poststart(container, config)
         finally:
             os.close(pidfd)
 
@@ -96,15 +106,11 @@ def _converse(
         ) from None
 
 
-def _poststart(container: Container, config: dict[str, Any], pidfd: int) -> Steps[None]:
+def _poststart(container: Container, config: dict[str, Any]) -> Steps[None]:
     hooks = config.get("hooks") or {}
     if not hooks.get("poststart"):
         return
     from pyrunc.container.hooks import run_hooks
 
     state = dumps(state_document(container.state, "running")).encode()
-    try:
-        yield from run_hooks(hooks, "poststart", state)
-    except HookError:
-        signals.kill_and_wait(pidfd)
-        raise
+    yield from run_hooks(hooks, "poststart", state)

@@ -43,7 +43,7 @@ from pyrunc.plan.process import (
     compile_limits,
     compile_personality,
 )
-from pyrunc.plan.rootfs import compile_hiding, compile_hooks, compile_rootfs
+from pyrunc.plan.rootfs import compile_console, compile_hiding, compile_hooks, compile_rootfs
 from pyrunc.spec.rules_linux import sysctl_path
 from pyrunc.spec.tables import NAMESPACES
 from pyrunc.spec.words import escape
@@ -210,7 +210,7 @@ def compile_exec(
         context.add(NewSessionKeyring())
     context.add(NewSession())
     if process.get("terminal"):
-        _compile_exec_console(context, process)
+        compile_console(context, process, mount=False)
     compile_label(context, process, "/process")
     compile_limits(context, process, "/process")
     compile_personality(context)
@@ -219,22 +219,3 @@ def compile_exec(
     plan.preserve_fds = options.preserve_fds
     plan.oom_score_adj = process.get("oomScoreAdj")
     return plan
-
-
-def _compile_exec_console(context: Context, process: dict[str, Any]) -> None:
-    from pyrunc.plan.context import SLOT_CONSOLE
-    from pyrunc.plan.operations import OpenConsole
-
-    size = process.get("consoleSize") or {}
-    user = process.get("user") or {}
-    context.add(
-        OpenConsole(
-            SLOT_CONSOLE,
-            size.get("width") or 0,
-            size.get("height") or 0,
-            0,
-            user.get("uid") or 0,
-            user.get("gid") or 0,
-        ),
-        "/process/terminal",
-    )

@@ -96,7 +96,7 @@ def compile_rootfs(context: Context) -> None:
     if not _dev_is_bound(context):
         _compile_devices(context)
     if context.process.get("terminal"):
-        _compile_console(context)
+        compile_console(context, context.process, mount=True)
     _compile_hooks(context)
     cwd = context.process.get("cwd") or "/"
     if cwd != "/":
@@ -167,19 +167,20 @@ def _device(device: dict[str, Any], pointer: str) -> tuple[int, int, int, int, i
     )
 
 
-def _compile_console(context: Context) -> None:
+def compile_console(context: Context, process: dict[str, Any], *, mount: bool) -> None:
+    """Add the terminal of a process, as /dev/console too with `mount`."""
     from pyrunc.plan.context import SLOT_CONSOLE
 
-    size = context.process.get("consoleSize") or {}
-    user = context.process["user"]
+    size = process.get("consoleSize") or {}
+    user = process.get("user") or {}
     context.add(
         OpenConsole(
             SLOT_CONSOLE,
             size.get("width") or 0,
             size.get("height") or 0,
-            1,
-            user["uid"],
-            user["gid"],
+            int(mount),
+            user.get("uid") or 0,
+            user.get("gid") or 0,
         ),
         "/process/terminal",
     )
@@ -201,7 +202,7 @@ def compile_hooks(context: Context, kind: str) -> None:
                 hook["path"],
                 hook.get("args") or [hook["path"]],
                 hook.get("env") or [],
-                hook.get("timeout") or 0,
+                min(hook.get("timeout") or 0, 0xFFFFFFFF),
             ),
             f"/hooks/{kind}/{index}",
         )
