@@ -115,12 +115,26 @@ def execute(container: Container, process: dict[str, Any], options: ExecOptions)
         raise UsageError("--console-socket: needed for a detached process with a terminal")
     if options.console_socket and not terminal:
         raise UsageError("--console-socket: given, but the process has no terminal")
+    carry = terminal and not options.console_socket and not options.detach
+    if carry and not process.get("consoleSize"):
+        process = _sized(process)
     execution = _Execution(container, process, options)
     if options.detach:
         finish(execution.begin(options.console_fd))
         execution.session.close()
         return 0
-    return _foreground(execution, terminal and not options.console_socket)
+    return _foreground(execution, carry)
+
+
+def _sized(process: dict[str, Any]) -> dict[str, Any]:
+    """The process with a terminal as large as ours: the program may ask for its size at once."""
+    from pyrunc.container.supervise import terminal_size
+
+    size = terminal_size()
+    if not size:
+        return process
+    height, width = size[0] | size[1] << 8, size[2] | size[3] << 8
+    return {**process, "consoleSize": {"height": height, "width": width}}
 
 
 def _foreground(execution: _Execution, carry: bool) -> int:

@@ -35,6 +35,16 @@ def _ignore(signum: int, frame: FrameType | None) -> None:
     """The wakeup descriptor has the signal."""
 
 
+def terminal_size() -> bytes:
+    """The size of our terminal as a struct winsize (ioctl_tty(2)); b"" when there is none."""
+    for fd in (0, 1, 2):
+        try:
+            return fcntl.ioctl(fd, _TIOCGWINSZ, b"\0" * 8)
+        except OSError:
+            continue
+    return b""
+
+
 class Supervisor:
     """Signals and the terminal of one process in the foreground.
 
@@ -111,15 +121,9 @@ class Supervisor:
 
     def resize(self) -> None:
         """Give the container's terminal the size of ours."""
-        if self.master < 0:
-            return
-        for fd in (0, 1, 2):
-            try:
-                size = fcntl.ioctl(fd, _TIOCGWINSZ, b"\0" * 8)
-                fcntl.ioctl(self.master, _TIOCSWINSZ, size)
-                return
-            except OSError:
-                continue
+        size = terminal_size() if self.master >= 0 else b""
+        if size:
+            fcntl.ioctl(self.master, _TIOCSWINSZ, size)
 
     # ---- the loop -----------------------------------------------------------------------------
 
