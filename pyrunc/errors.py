@@ -112,3 +112,18 @@ class NotFoundError(PyruncError):
 
 class ExistsError(PyruncError):
     """A container of that id exists already."""
+
+
+class TimeoutExpired(PyruncError):
+    """Something did not end within its time.
+
+    Attributes:
+        timeout: that time, in seconds.
+        stdout, stderr: what a process wrote until then; None where it was not read.
+    """
+
+    def __init__(self, message: str, timeout: float | None) -> None:
+        super().__init__(message)
+        self.timeout = timeout
+        self.stdout: bytes | None = None
+        self.stderr: bytes | None = None

@@ -25,21 +25,19 @@ static int lift(int fd, int above)
 static int child(void *argument)
 {
 	struct pyrunc_spawn *spawn = argument;
-	int base = 3 + spawn->preserve, lifted[4];
-	const int given[] = {spawn->stdio[0], spawn->stdio[1], spawn->stdio[2], spawn->control};
-	const int places[] = {0, 1, 2, base};
+	int base = spawn->kept_count, lifted[base + 1];
 	char base_text[12], unshare_text[12];
 	char *argv[] = {(char[]){"pyrunc-init"}, base_text, unshare_text, NULL};
 	char *envp[] = {NULL};
 	int executable = lift(spawn->executable, base + 1);
 
-	for (int i = 0; i < 4; i++) {
-		lifted[i] = lift(given[i], base + 1);
+	for (int i = 0; i <= base; i++) {
+		lifted[i] = lift(i < base ? spawn->kept[i] : spawn->control, base + 1);
 		if (lifted[i] < 0)
 			goto failed;
 	}
-	for (int i = 0; i < 4; i++) {
-		if (dup2(lifted[i], places[i]) < 0)
+	for (int i = 0; i <= base; i++) {
+		if (dup2(lifted[i], i) < 0)
 			goto failed;
 	}
 	snprintf(base_text, sizeof base_text, "%d", base);

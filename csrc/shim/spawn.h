@@ -9,9 +9,9 @@ struct pyrunc_spawn {
 	uint64_t flags;	  /* CLONE_NEW* for clone3 */
 	unsigned unshare; /* CLONE_NEW* that the init makes itself while the caller goes on */
 	int cgroup;	  /* a cgroup v2 directory to start in, or -1 */
-	int stdio[3];	  /* what becomes stdin, stdout and stderr */
-	int preserve;	  /* descriptors from 3 on that are kept for the program */
-	int control;	  /* the init's end of the conversation, which it finds at 3 + preserve */
+	const int *kept;  /* what becomes the program's stdin, stdout, stderr and so on */
+	int kept_count;	  /* at least 3 */
+	int control;	  /* the init's end of the conversation, which it finds behind these */
 	int pidfd;	  /* out */
 	int error;	  /* out: errno of the child before it executed */
 };

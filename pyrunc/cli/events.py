@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from pyrunc import log
 from pyrunc.cli.parser import DURATION, Command, Flag
-from pyrunc.errors import CgroupError, StateError, UsageError
+from pyrunc.errors import StateError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyrunc.cgroups.oom import OomEvents
     from pyrunc.cli.parser import Arguments
     from pyrunc.cli.settings import Settings
     from pyrunc.container.container import Container
@@ -41,49 +39,29 @@ def run(settings: Settings, arguments: Arguments) -> int:
     from pyrunc.container.container import Container
 
     container = Container.load(settings.root, arguments.positional[0])
-    try:
-        pidfd = container.open_pidfd()
-    except StateError:
-        raise StateError(f"container {container.id} has no events: it is stopped") from None
     if arguments.switch("stats"):
+        if not container.is_alive():
+            raise StateError(f"container {container.id} has no events: it is stopped")
         _print("stats", container.id, container.cgroup.stats())
         return 0
-    _follow(container, pidfd, interval)
+    _follow(container, interval)
     return 0
 
 
-def _follow(container: Container, pidfd: int, interval: float) -> None:
+def _follow(container: Container, interval: float) -> None:
     """Print events until the process has ended."""
     import gc
-    import select
     import time
 
+    from pyrunc.container.events import EventSource
+    from pyrunc.host.waiting import block
+
     gc.enable()  # the launcher has turned it off, for commands that end at once
-    cgroup = container.cgroup
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    oom: OomEvents | None = None
-    try:
-        oom = cgroup.oom_events()
-        poll.register(oom.fileno(), select.POLLIN)
-    except CgroupError as error:
-        log.warning(f"events: no out-of-memory events: {error}")
-    due = time.monotonic() + interval
-    while True:
-        wait = max(0.0, due - time.monotonic())
-        ready = [fd for fd, _ in poll.poll(wait * 1000)]
-        if oom is not None and oom.fileno() in ready:
-            count = oom.read()
-            for _ in range(count or 0):
-                _print("oom", container.id, None)
-            if count is None:
-                poll.unregister(oom.fileno())
-                oom = None
-        if pidfd in ready:
-            return
-        if time.monotonic() >= due:
-            _print("stats", container.id, cgroup.stats())
-            due += interval
+    with EventSource(container, interval) as source:
+        while not source.ended:
+            block(source.fileno(), source.due - time.monotonic())
+            for kind, data in source.take():
+                _print(kind, container.id, data)
 
 
 def _print(kind: str, name: str, data: dict[str, Any] | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyrunc.cli.parser import Command, Flag
-from pyrunc.cli.signals import signal_number
+from pyrunc.host.signal_names import signal_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -28,11 +28,13 @@ class Container:
     Attributes:
         store: its directory.
         state: the content of state.json.
+        pidfd: of its process, in the program that created it and asked for one; or -1.
     """
 
     def __init__(self, store: Store, state: dict[str, Any]) -> None:
         self.store = store
         self.state = state
+        self.pidfd = -1
 
     @classmethod
     def load(cls, root: str, container_id: str) -> Container:

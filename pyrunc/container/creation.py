@@ -54,7 +54,9 @@ class CreateOptions:
         cgroup_driver: "cgroupfs", "systemd" or "disabled".
         detach, keep, no_subreaper: of `run`.
         notify_socket: the socket of a service manager that the program's sd_notify(3) is to reach, or "".
-        stdio: what becomes the program's stdin, stdout and stderr.
+        keep_pidfd: leave a pidfd of the container process, open, in the new `Container`.
+        stdio: what becomes the program's stdin, stdout, stderr, and then its preserved descriptors.
+        environment: do for the program what LISTEN_FDS asks for in the environment of this one.
         rootless: "auto", "true" or "false".
     """
 
@@ -75,6 +77,8 @@ class CreateOptions:
         stdio: Sequence[int] = (0, 1, 2),
         rootless: str = "auto",
         notify_socket: str = "",
+        environment: bool = True,
+        keep_pidfd: bool = False,
     ) -> None:
         self.pid_file = pid_file
         self.console_socket = console_socket
@@ -90,6 +94,8 @@ class CreateOptions:
         self.stdio = stdio
         self.rootless = rootless
         self.notify_socket = notify_socket
+        self.environment = environment
+        self.keep_pidfd = keep_pidfd
 
 
 def is_rootless(facts: HostFacts, choice: str) -> bool:
@@ -99,11 +105,13 @@ def is_rootless(facts: HostFacts, choice: str) -> bool:
     return choice == "true"
 
 
-def listen_fds() -> int:
+def listen_fds(options: CreateOptions) -> int:
     """How many descriptors from 3 on are sockets for the program: sd_listen_fds(3).
 
     Where LISTEN_PID is missing, they are taken to be meant for us, as crun does.
     """
+    if not options.environment:
+        return 0
     count = os.environ.get("LISTEN_FDS") or ""
     meant_for = os.environ.get("LISTEN_PID") or ""
     if not count.isdigit() or (meant_for and meant_for != str(os.getpid())):
@@ -158,7 +166,7 @@ def _compile_plan(
         no_pivot=options.no_pivot,
         no_new_keyring=options.no_new_keyring,
         preserve_fds=options.preserve_fds,
-        listen_fds=listen_fds(),
+        listen_fds=listen_fds(options),
         listen_names=os.environ.get("LISTEN_FDNAMES") or "",
         seccomp_cache=seccomp_cache(),
         rootless=rootless,
@@ -195,7 +203,8 @@ def creating(
     """
     store = Store(root, container_id)
     _check_console(bundle, options)
-    check_descriptors(3 + listen_fds(), options.preserve_fds)
+    if len(options.stdio) == 3:
+        check_descriptors(3 + listen_fds(options), options.preserve_fds)
     for warning in warnings(bundle.config):
         log.warning(str(warning))
     facts = HostFacts()
@@ -289,7 +298,7 @@ class _Creation:
         self.cgroup.create()
         session.spawn(
             first_namespaces(self.bundle.config),
-            options.preserve_fds + listen_fds(),
+            options.preserve_fds + listen_fds(options),
             options.stdio,
         )
         plan = self._compile()
@@ -314,9 +323,12 @@ class _Creation:
         if self.options.pidfd_socket:
             send_fd(self.options.pidfd_socket, session.pidfd, "--pidfd-socket")
         session.commit()
+        container = Container(store, state)
+        if options.keep_pidfd:
+            container.pidfd, session.pidfd = session.pidfd, -1
         session.close()
         self._close_network()
-        return Container(store, state)
+        return container
 
     def _compile(self) -> Plan:
         """The plan, and what it needs on the host beside the cgroup."""

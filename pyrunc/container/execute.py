@@ -93,10 +93,35 @@ def execute(container: Container, process: dict[str, Any], options: ExecOptions)
 
     Returns its exit code, 128 plus the signal if one ended it; 0 when detached.
 
+    Raises as `prepare` and `Execution.begin` do.
+    """
+    terminal = bool(process.get("terminal"))
+    if terminal and options.detach and not options.console_socket and options.console_fd < 0:
+        raise UsageError("--console-socket: needed for a detached process with a terminal")
+    if options.console_socket and not terminal:
+        raise UsageError("--console-socket: given, but the process has no terminal")
+    carry = terminal and not options.detach and not options.console_socket
+    if carry and not process.get("consoleSize"):
+        from pyrunc.container.supervise import terminal_size
+
+        size = terminal_size()
+        if size is not None:
+            process = {**process, "consoleSize": {"height": size[0], "width": size[1]}}
+    execution = prepare(container, process, options)
+    if options.detach:
+        finish(execution.begin(options.console_fd))
+        execution.session.close()
+        return 0
+    return _foreground(execution, carry)
+
+
+def prepare(container: Container, process: dict[str, Any], options: ExecOptions) -> Execution:
+    """Check a process, and compile the plan that executes it.
+
     Raises:
         StateError: the container is stopped, or paused.
         ConfigError: the process is wrong.
-        OperationError: it could not be executed.
+        HostError: the host lacks what it asks for.
     """
     status = container.status
     if status not in ("created", "running", "paused"):
@@ -107,37 +132,14 @@ def execute(container: Container, process: dict[str, Any], options: ExecOptions)
             " resume it first, or use --ignore-paused"
         )
     check_process(process, "process")
-    check_descriptors(3, options.preserve_fds)
+    if len(options.stdio) == 3:
+        check_descriptors(3, options.preserve_fds)
     for warning in warnings({"process": without_nulls(process)}):
         log.warning(str(warning))
-    terminal = bool(process.get("terminal"))
-    if terminal and options.detach and not options.console_socket and options.console_fd < 0:
-        raise UsageError("--console-socket: needed for a detached process with a terminal")
-    if options.console_socket and not terminal:
-        raise UsageError("--console-socket: given, but the process has no terminal")
-    carry = terminal and not options.console_socket and not options.detach
-    if carry and not process.get("consoleSize"):
-        process = _sized(process)
-    execution = _Execution(container, process, options)
-    if options.detach:
-        finish(execution.begin(options.console_fd))
-        execution.session.close()
-        return 0
-    return _foreground(execution, carry)
+    return Execution(container, process, options)
 
 
-def _sized(process: dict[str, Any]) -> dict[str, Any]:
-    """The process with a terminal as large as ours: the program may ask for its size at once."""
-    from pyrunc.container.supervise import terminal_size
-
-    size = terminal_size()
-    if not size:
-        return process
-    height, width = size[0] | size[1] << 8, size[2] | size[3] << 8
-    return {**process, "consoleSize": {"height": height, "width": width}}
-
-
-def _foreground(execution: _Execution, carry: bool) -> int:
+def _foreground(execution: Execution, carry: bool) -> int:
     from pyrunc.container.supervise import Supervisor, receive_master
 
     master = console = -1
@@ -163,7 +165,7 @@ def _foreground(execution: _Execution, carry: bool) -> int:
         close_all((master,))
 
 
-class _Execution:
+class Execution:
     """One process on its way into the container."""
 
     def __init__(self, container: Container, process: dict[str, Any], options: ExecOptions) -> None:
@@ -197,7 +199,11 @@ class _Execution:
         return cgroup
 
     def begin(self, console_fd: int) -> Steps[None]:
-        """Start it, and return when the program is executed."""
+        """Start it, and return when the program is executed.
+
+        Raises:
+            OperationError: it could not be.
+        """
         options, session = self.options, self.session
         container_fd = self.container.open_pidfd()
         console = console_fd

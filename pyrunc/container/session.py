@@ -78,25 +78,24 @@ class Session:
         assert self._plan is not None, "the plan was not sent yet"
         return self._plan
 
-    def spawn(
-        self, namespaces: tuple[int, int], preserve: int, stdio: Sequence[int] = (0, 1, 2)
-    ) -> None:
+    def spawn(self, namespaces: tuple[int, int], preserve: int, stdio: Sequence[int]) -> None:
         """Start the init. It makes its namespaces while the caller goes on, and waits for the plan.
 
         Args:
             namespaces: CLONE_NEW* for clone3(2), and those that the init makes itself.
             preserve: number of descriptors from 3 on that it keeps.
-            stdio: what becomes its stdin, stdout and stderr.
+            stdio: what becomes its descriptors 0, 1, 2 and so on. Preserved ones behind these are as they are here.
 
         Raises:
             PyruncError: it could not be started.
         """
+        kept = [*stdio, *range(len(stdio), 3 + preserve)]
         self._socket, theirs = channel.pair()
         cgroup_fd = -1
 
         def clone() -> None:
             self.pid, self.pidfd = shim.spawn(
-                *namespaces, theirs.fileno(), stdio=stdio, preserve=preserve, cgroup=cgroup_fd
+                *namespaces, theirs.fileno(), kept=kept, cgroup=cgroup_fd
             )
 
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+import sys
 
 from pyrunc.host import signals
 
@@ -33,16 +34,6 @@ _TIOCGWINSZ, _TIOCSWINSZ = 0x5413, 0x5414
 
 def _ignore(signum: int, frame: FrameType | None) -> None:
     """The wakeup descriptor has the signal."""
-
-
-def terminal_size() -> bytes:
-    """The size of our terminal as a struct winsize (ioctl_tty(2)); b"" when there is none."""
-    for fd in (0, 1, 2):
-        try:
-            return fcntl.ioctl(fd, _TIOCGWINSZ, b"\0" * 8)
-        except OSError:
-            continue
-    return b""
 
 
 class Supervisor:
@@ -121,9 +112,14 @@ class Supervisor:
 
     def resize(self) -> None:
         """Give the container's terminal the size of ours."""
-        size = terminal_size() if self.master >= 0 else b""
-        if size:
-            fcntl.ioctl(self.master, _TIOCSWINSZ, size)
+        if self.master < 0:
+            return
+        size = terminal_size()
+        if size is not None:
+            try:
+                set_terminal_size(self.master, *size)
+            except OSError:  # the last user of the terminal has gone
+                return
 
     # ---- the loop -----------------------------------------------------------------------------
 
@@ -215,6 +211,23 @@ class Supervisor:
             poll.modify(self.master, _POLLIN | _POLLOUT if self._input else _POLLIN)
         except OSError:  # not polled any more
             return
+
+
+def terminal_size() -> tuple[int, int] | None:
+    """Rows and columns of our terminal; None without one."""
+    for fd in (0, 1, 2):
+        try:
+            size = fcntl.ioctl(fd, _TIOCGWINSZ, bytes(8))
+        except OSError:
+            continue
+        return int.from_bytes(size[0:2], sys.byteorder), int.from_bytes(size[2:4], sys.byteorder)
+    return None
+
+
+def set_terminal_size(terminal: int, rows: int, columns: int) -> None:
+    """Set the size of a terminal; who uses it gets SIGWINCH. Raises OSError."""
+    size = rows.to_bytes(2, sys.byteorder) + columns.to_bytes(2, sys.byteorder) + bytes(4)
+    fcntl.ioctl(terminal, _TIOCSWINSZ, size)
 
 
 def _reap(pid: int) -> int | None:

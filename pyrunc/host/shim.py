@@ -90,8 +90,7 @@ def spawn(
     unshare: int,
     control: int,
     *,
-    stdio: Sequence[int] = (0, 1, 2),
-    preserve: int = 0,
+    kept: Sequence[int] = (0, 1, 2),
     cgroup: int = -1,
 ) -> tuple[int, int]:
     """Start pyrunc-init. Returns its pid and a pidfd of it.
@@ -100,8 +99,7 @@ def spawn(
         flags: CLONE_NEW* for clone3(2).
         unshare: CLONE_NEW* that it makes itself, while the caller goes on.
         control: its end of the conversation.
-        stdio: what becomes its stdin, stdout and stderr.
-        preserve: number of descriptors from 3 on that it keeps.
+        kept: what becomes the program's stdin, stdout, stderr, and descriptors from 3 on.
         cgroup: descriptor of the cgroup v2 directory to start in, or -1.
 
     Raises:
@@ -112,8 +110,9 @@ def spawn(
     request.flags = flags
     request.unshare = unshare
     request.cgroup = cgroup
-    request.stdio = list(stdio)
-    request.preserve = preserve
+    kept_numbers = ffi.new("int[]", list(kept))
+    request.kept = kept_numbers
+    request.kept_count = len(kept)
     request.control = control
     pid = lib.pyrunc_spawn(request)
     if pid < 0:

@@ -14,8 +14,8 @@ struct pyrunc_spawn {
     uint64_t flags;
     unsigned unshare;
     int cgroup;
-    int stdio[3];
-    int preserve;
+    const int *kept;
+    int kept_count;
     int control;
     int pidfd;
     int error;

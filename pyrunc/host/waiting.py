@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FOREVER = -1.0
 
 _POLLIN = 1
+_FAR = 1e6  # poll(2) has an int of milliseconds
 
 
 def finish(steps: Steps[T]) -> T:
@@ -50,7 +51,7 @@ def block(fd: int, seconds: float) -> bool:
         return False
     poll = select.poll()
     poll.register(fd, _POLLIN)
-    return len(poll.poll(max(seconds, 0.0) * 1000)) > 0
+    return len(poll.poll(max(0.0, min(seconds, _FAR)) * 1000)) > 0
 
 
 def until_readable(fd: int, timeout: float | None) -> Steps[bool]:
@@ -64,9 +65,8 @@ def until_readable(fd: int, timeout: float | None) -> Steps[bool]:
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     while True:
-        # poll(2) has an int of milliseconds
-        left = 1e6 if deadline is None else deadline - time.monotonic()
-        if (yield fd, max(0.0, min(left, 1e6))):
+        left = _FAR if deadline is None else deadline - time.monotonic()
+        if (yield fd, max(0.0, left)):
             return True
         if deadline is not None and time.monotonic() >= deadline:
             return False

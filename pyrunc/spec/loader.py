@@ -99,7 +99,19 @@ def load_bundle(path: str, config_file: str | None = None) -> Bundle:
     """
     path = os.path.realpath(path)
     source = config_file or os.path.join(path, "config.json")
-    data = read_file(source)
+    return check_bundle(path, read_file(source), source)
+
+
+def check_bundle(path: str, data: bytes, source: str) -> Bundle:
+    """Check a configuration for the bundle in a directory.
+
+    Args:
+        path: the directory, absolute and without symbolic links.
+        data: the configuration as JSON.
+        source: what errors call it.
+
+    Raises as `load_bundle` does.
+    """
     config: Any = loads(data, source, nulls=False)
     if not (_valid(config) and _sound(data, config) and not broken(config)):
         _explain(config, "config", source)

@@ -159,7 +159,7 @@ def test_the_frame_of_the_command_line(imports: Imports) -> None:
         "pyrunc.cli.main",
         "pyrunc.cli.parser",
         "pyrunc.cli.settings",
-        "pyrunc.cli.signals",
+        "pyrunc.host.signal_names",
         "pyrunc.errors",
         "pyrunc.host",
         "pyrunc.host.lean_os",

@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
-from pyrunc.cli.signals import signal_number
 from pyrunc.errors import UsageError
+from pyrunc.host.signal_names import signal_number
 
 
 @pytest.mark.parametrize(
