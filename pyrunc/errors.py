@@ -122,8 +122,14 @@ class TimeoutExpired(PyruncError):
         stdout, stderr: what a process wrote until then; None where it was not read.
     """
 
-    def __init__(self, message: str, timeout: float | None) -> None:
-        super().__init__(message)
+    def __init__(self, what: str, timeout: float | None) -> None:
+        super().__init__(f"{what} did not end within {timeout} s")
         self.timeout = timeout
         self.stdout: bytes | None = None
         self.stderr: bytes | None = None
+
+    def of(self, what: str, timeout: float | None) -> TimeoutExpired:
+        """The same, told of something else."""
+        other = TimeoutExpired(what, timeout)
+        other.stdout, other.stderr = self.stdout, self.stderr
+        return other

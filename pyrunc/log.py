@@ -17,16 +17,24 @@ FORMATS = ("text", "json")
 
 _STDERR = 2
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 class _Log:
-    """Where records go. `format` is "text", "json" or "plain" (for people)."""
+    """Where records go. `format` is "text", "json" or "plain" (for people).
 
-    __slots__ = ("debug", "fd", "format")
+    `sink` is a program's own log, which takes level and message; then all else is unused.
+    """
+
+    __slots__ = ("debug", "fd", "format", "sink")
 
     def __init__(self) -> None:
         self.fd = _STDERR
         self.format = "text"
         self.debug = False
+        self.sink: Callable[[str, str], None] | None = None
 
 
 _log = _Log()
@@ -56,6 +64,17 @@ def configure(path: str = "", format: str = "text", debug: bool = False) -> None
             raise UsageError(f"--log {path}: {error.strerror}", errno=error.errno or 0) from None
     elif format == "text" and os.isatty(_STDERR):
         _log.format = "plain"
+
+
+def redirect(sink: Callable[[str, str], None], debug: bool) -> None:
+    """Hand records, as level and message, to the log of a program that embeds the runtime.
+
+    Args:
+        sink: takes them.
+        debug: whether it takes `debug` records.
+    """
+    _log.sink = sink
+    _log.debug = debug
 
 
 def is_file() -> bool:
@@ -95,6 +114,9 @@ def stderr(text: str) -> None:
 
 
 def _record(level: str, message: str) -> None:
+    if _log.sink is not None:
+        _log.sink(level, message)
+        return
     if _log.format == "json":
         line = json_record(level, message, timestamp())
     elif _log.format == "plain":

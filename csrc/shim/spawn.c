@@ -20,12 +20,18 @@ static int lift(int fd, int above)
 	return fcntl(fd, F_DUPFD_CLOEXEC, above);
 }
 
+struct job {
+	struct pyrunc_spawn *spawn;
+	int *lifted; /* room for all descriptors */
+};
+
 /* Runs in the child, which shares the parent's memory: nothing but system calls, and only this
  * stack. */
 static int child(void *argument)
 {
-	struct pyrunc_spawn *spawn = argument;
-	int base = spawn->kept_count, lifted[base + 1];
+	const struct job *job = argument;
+	struct pyrunc_spawn *spawn = job->spawn;
+	int base = spawn->kept_count, *lifted = job->lifted;
 	char base_text[12], unshare_text[12];
 	char *argv[] = {(char[]){"pyrunc-init"}, base_text, unshare_text, NULL};
 	char *envp[] = {NULL};
@@ -126,8 +132,15 @@ int pyrunc_spawn(struct pyrunc_spawn *spawn)
 	    .stack_size = STACK_SIZE,
 	};
 
+	cleanup_free int *lifted = calloc((size_t)spawn->kept_count + 1, sizeof *lifted);
+	struct job job = {.spawn = spawn, .lifted = lifted};
+
 	if (stack == MAP_FAILED)
 		return -1;
+	if (!lifted) {
+		munmap(stack, STACK_SIZE);
+		return -1;
+	}
 	if (spawn->cgroup >= 0) {
 		args.flags |= CLONE_INTO_CGROUP;
 		args.cgroup = (uint64_t)spawn->cgroup;
@@ -137,7 +150,7 @@ int pyrunc_spawn(struct pyrunc_spawn *spawn)
 	/* a handler of the parent's must not run in the child, on memory they share */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	long pid = clone_onto(&args, child, spawn);
+	long pid = clone_onto(&args, child, &job);
 	int saved = errno;
 
 	pthread_sigmask(SIG_SETMASK, &before, NULL);

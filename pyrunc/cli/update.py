@@ -7,8 +7,7 @@ import sys
 from pyrunc import log
 from pyrunc.cli.parser import TEXT, Command, Flag
 from pyrunc.cli.settings import absolute
-from pyrunc.errors import ConfigError, UsageError, Violation
-from pyrunc.spec.version import OCI_VERSION
+from pyrunc.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -157,8 +156,7 @@ def read_resources(path: str) -> dict[str, Any]:
         ConfigError: it is not what `linux.resources` may be.
     """
     from pyrunc.spec.json import loads
-    from pyrunc.spec.loader import read_file
-    from pyrunc.spec.validate import violations
+    from pyrunc.spec.loader import check_resources, read_file
 
     if path == "-":
         path = "standard input"
@@ -167,15 +165,5 @@ def read_resources(path: str) -> dict[str, Any]:
         path = absolute(path)
         data = read_file(path)
     resources: Any = loads(data, path, nulls=False)
-    config = {
-        "ociVersion": OCI_VERSION,
-        "root": {"path": "/"},
-        "linux": {"resources": resources},
-    }
-    found = [
-        Violation(violation.pointer.removeprefix("/linux/resources"), violation.message)
-        for violation in violations(config)
-    ]
-    if found:
-        raise ConfigError(path, found)
+    check_resources(resources, path)
     return resources  # type: ignore[no-any-return]

@@ -103,7 +103,12 @@ class Container:
 
     def reload(self) -> None:
         """Read the state again, after waiting for the lock. Raises as `load` does."""
-        self.state = self.store.read_state()
+        state = self.store.read_state()
+        if state["created"] != self.state["created"]:
+            raise NotFoundError(
+                f"container {self.id} does not exist any more: another one has its id"
+            )
+        self.state = state
 
     def lock(self) -> Store:
         """`locking`, in this thread."""
@@ -237,8 +242,12 @@ class Container:
             yield from self.cgroup.freezing()
 
     def resume(self) -> None:
+        """`resuming`, in this thread."""
+        finish(self.resuming())
+
+    def resuming(self) -> Steps[None]:
         """Let frozen processes go on. Raises StateError unless it is paused."""
-        with self.lock():
+        with (yield from self.locking()):
             if not self.cgroup.frozen:
                 raise self._wrong("resume", self.status)
             self.cgroup.thaw()
@@ -306,10 +315,14 @@ class Container:
                 cgroup.kill(SIGKILL)
 
     def update(self, resources: dict[str, Any], rdt: dict[str, Any] | None = None) -> None:
-        """Change limits, all or none: those of `linux.resources`, and of `linux.intelRdt`. See `update.update`."""
-        from pyrunc.container.update import update
+        """`updating`, in this thread."""
+        finish(self.updating(resources, rdt))
 
-        update(self, resources, rdt or {})
+    def updating(self, resources: dict[str, Any], rdt: dict[str, Any] | None = None) -> Steps[None]:
+        """Change limits, all or none: those of `linux.resources`, and of `linux.intelRdt`. See `update.updating`."""
+        from pyrunc.container.update import updating
+
+        return updating(self, resources, rdt or {})
 
     @property
     def process(self) -> dict[str, Any]:
@@ -356,6 +369,11 @@ def unmount_shared(state: dict[str, Any]) -> None:
 
 
 def delete_remains(root: str, container_id: str) -> None:
+    """`deleting_remains`, in this thread."""
+    finish(deleting_remains(root, container_id))
+
+
+def deleting_remains(root: str, container_id: str) -> Steps[None]:
     """`delete --force`: remove a container in whatever state it is, and what a killed command left of one.
 
     No container at all is no error, as engines that clean up expect.
@@ -369,7 +387,7 @@ def delete_remains(root: str, container_id: str) -> None:
         # nothing says what there was: the directory is all that can be removed
         if not os.path.isdir(store.path):
             return
-        store.lock()
+        yield from store.locking()
         log.warning(f"{error}")
         store.remove()
         return
@@ -377,8 +395,8 @@ def delete_remains(root: str, container_id: str) -> None:
         _ = container.cgroup
     except StateError as error:
         log.warning(f"{error}")
-        with container.lock() as store:
+        with (yield from container.locking()) as store:
             container.kill_process()
             store.remove()
         return
-    container.delete(force=True)
+    yield from container.deleting(force=True)

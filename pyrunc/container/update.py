@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from pyrunc.container.container import Container
     from pyrunc.container.resctrl import Resctrl
+    from pyrunc.host.waiting import Steps
 
 #: Lists of `linux.resources` that an update changes entry by entry, and what tells entries apart.
 _ENTRIES = {
@@ -27,7 +28,7 @@ _ENTRIES = {
 }
 
 
-def update(container: Container, resources: dict[str, Any], rdt: dict[str, Any]) -> None:
+def updating(container: Container, resources: dict[str, Any], rdt: dict[str, Any]) -> Steps[None]:
     """Change limits of a container, all or none of them.
 
     Args:
@@ -39,7 +40,7 @@ def update(container: Container, resources: dict[str, Any], rdt: dict[str, Any])
         StateError: the container is stopped, or has no Intel RDT group whose limits could be changed.
         PyruncError: a limit was refused. Nothing is changed.
     """
-    with container.lock() as store:
+    with (yield from container.locking()) as store:
         status = container.status
         if status == "stopped":
             raise StateError(f"cannot update container {container.id}: it is stopped")

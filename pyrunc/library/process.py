@@ -134,7 +134,7 @@ class BaseProcess:
 
     def _waiting_for_code(self, timeout: float | None) -> Steps[int]:
         if not (yield from self._waiting(timeout)):
-            raise TimeoutExpired(f"process {self.pid} did not end within {timeout} s", timeout)
+            raise TimeoutExpired(f"process {self.pid}", timeout)
         if self._exit_code is None:
             raise StateError(
                 f"process {self.pid} has ended; how, only the program that started it was told"
@@ -142,9 +142,12 @@ class BaseProcess:
         return self._exit_code
 
     def _let_go(self) -> None:
-        """Close the pidfd; a child that has not ended is taken away later."""
+        """Close the terminal and the pidfd; a child that has not ended is taken away later."""
         with self._lock:
             fd, self._pidfd = self._pidfd, -1
+            terminal, self._terminal = self._terminal, -1
+        if terminal >= 0:
+            os.close(terminal)
         if fd < 0:
             return
         if self._ended:
@@ -219,13 +222,13 @@ class Process(BaseProcess):
         self.stdout: IO[bytes] | None = None
         self.stderr: IO[bytes] | None = None
         if terminal >= 0:
-            self.stdin = self.stdout = Terminal(terminal)  # type: ignore[assignment]
+            self.stdin = self.stdout = Terminal(os.dup(terminal))  # type: ignore[assignment]
         if ends[0] >= 0:
-            self.stdin = open(ends[0], "wb")
+            self.stdin = os.fdopen(ends[0], "wb")
         if ends[1] >= 0:
-            self.stdout = open(ends[1], "rb")
+            self.stdout = os.fdopen(ends[1], "rb")
         if ends[2] >= 0:
-            self.stderr = open(ends[2], "rb")
+            self.stderr = os.fdopen(ends[2], "rb")
         self._input: memoryview | None = None
         self._output: dict[int, bytearray] = {}
 
@@ -264,7 +267,7 @@ class Process(BaseProcess):
         if self._input is None:
             self._input = memoryview(input or b"")
         if not self._exchange(deadline) or not finish(self._waiting(_left(deadline))):
-            error = TimeoutExpired(f"process {self.pid} did not end within {timeout} s", timeout)
+            error = TimeoutExpired(f"process {self.pid}", timeout)
             error.stdout, error.stderr = self._said(self.stdout), self._said(self.stderr)
             raise error
         return self._said(self.stdout), self._said(self.stderr)
@@ -337,7 +340,6 @@ class Process(BaseProcess):
                     file.close()
                 except BrokenPipeError:
                     continue
-        self._terminal = -1
         self._let_go()
 
     def __enter__(self: Self) -> Self:

@@ -17,6 +17,7 @@ from pyrunc.errors import BundleError, ConfigError, Violation
 from pyrunc.spec.json import loads
 from pyrunc.spec.rules import broken, broken_process
 from pyrunc.spec.texts import may_have_bad_text, text_violations
+from pyrunc.spec.version import OCI_VERSION
 from pyrunc.spec.words import without_nulls
 
 try:
@@ -141,6 +142,29 @@ def check_process(process: dict[str, Any], source: str) -> None:
         _valid_process(document) and not text_violations(document) and not broken_process(document)
     ):
         _explain(document, "process", source)
+
+
+def check_resources(resources: object, source: str) -> None:
+    """Check an object like `linux.resources`.
+
+    Raises:
+        ConfigError: it is wrong; pointers lead into it.
+    """
+    config: Any = {
+        "ociVersion": OCI_VERSION,
+        "root": {"path": "/"},
+        "linux": {"resources": resources},
+    }
+    if _valid(config) and not text_violations(config) and not broken(config):
+        return
+    try:
+        _explain(config, "config", source)
+    except ConfigError as error:
+        found = [
+            Violation(violation.pointer.removeprefix("/linux/resources"), violation.message)
+            for violation in error.violations
+        ]
+        raise ConfigError(source, found) from None
 
 
 def _explain(document: object, schema: str, source: str) -> None:
