@@ -16,7 +16,7 @@ from pyrunc.container.session import close_all
 from pyrunc.container.store import Store, default_root, list_ids
 from pyrunc.container.supervise import receive_master
 from pyrunc.errors import NotFoundError, PyruncError, StateError, TimeoutExpired, UsageError
-from pyrunc.host import children
+from pyrunc.host import children, procfs
 from pyrunc.host.facts import HostFacts
 from pyrunc.host.signals import kill_and_wait
 from pyrunc.host.waiting import FOREVER, until_readable
@@ -422,12 +422,7 @@ class CoreContainer(Generic[P]):
         """Wait for the end of the container process, whoever created it."""
         if self.process is not None:
             return (yield from self.process._waiting_for_code(timeout))
-        try:
-            pidfd = self._container.open_pidfd()
-        except StateError:
-            raise StateError(
-                f"container {self.id} has ended; how, only the program that created it was told"
-            ) from None
+        pidfd = self._open_pidfd()
         try:
             if not (yield from until_readable(pidfd, timeout)):
                 raise TimeoutExpired(f"container {self.id}", timeout)
@@ -435,10 +430,28 @@ class CoreContainer(Generic[P]):
         finally:
             os.close(pidfd)
         if status is None:
-            raise StateError(
-                f"container {self.id} has ended; how, only the program that created it was told"
-            )
+            raise self._untold()
         return children.exit_code(status)
+
+    def _open_pidfd(self) -> int:
+        """A pidfd of the container process, which may have ended if nobody has taken it away yet."""
+        state = self._container.state
+        try:
+            pidfd = os.pidfd_open(state["pid"])
+        except OSError:
+            raise self._untold() from None
+        try:
+            if procfs.start_time(state["pid"]) == state["startTime"]:
+                return pidfd
+        except OSError:
+            pass
+        os.close(pidfd)
+        raise self._untold()
+
+    def _untold(self) -> StateError:
+        return StateError(
+            f"container {self.id} has ended; how, only the program that created it was told"
+        )
 
     def _deleting(self, force: bool) -> Steps[None]:
         try:

@@ -50,6 +50,13 @@ def children() -> dict[int, str]:
     return found
 
 
+def zombies() -> set[int]:
+    """Children of this process that have ended and that nobody has taken away."""
+    own = os.getpid()
+    stats = {int(entry): _stat(int(entry)) for entry in os.listdir("/proc") if entry.isdigit()}
+    return {pid for pid, stat in stats.items() if stat == ("Z", own)}
+
+
 def mounts(below: Path) -> list[str]:
     """Mount points at or below a directory."""
     prefix = str(below)
