@@ -56,6 +56,7 @@ def configure(path: str = "", format: str = "text", debug: bool = False) -> None
     _log.debug = debug
     _log.format = format
     _log.fd = _STDERR
+    _log.sink = None
     if path:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         try:

@@ -152,6 +152,12 @@ def leaks(workspace: Path, prefix: str) -> Leaks:
     return Leaks(workspace, prefix)
 
 
+@pytest.fixture(autouse=True)
+def log_of_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records go where commands put them, whatever a test of the library has said before."""
+    monkeypatch.setattr("pyrunc.log._log.sink", None)
+
+
 @pytest.fixture
 def sealed_copy() -> None:
     """Makes the one thing that the library keeps for good: the descriptor of a copy of pyrunc-init."""
