@@ -229,8 +229,8 @@ def test_process_joins_where_the_container_has_cgroups_itself(
     inner.create()
     first, second = sleeper(), sleeper()
     inner.join(first)
-    assert value(outer, "cgroup.subtree_control") == "hugetlb"
-    with pytest.raises(CgroupError, match=r"passes controllers \(hugetlb\) on"):
+    assert "hugetlb" in value(outer, "cgroup.subtree_control").split()
+    with pytest.raises(CgroupError, match=r"passes controllers \(.*hugetlb.*\) on"):
         outer.join(second)
     outer.join(second, beside=first)
     assert sorted(inner.pids()) == sorted([first, second])
