@@ -39,10 +39,11 @@ class Attackers:
 
 
 class Racer:
-    """A process that exchanges two paths without pause, until it is left (renameat2(2))."""
+    """A process that exchanges two paths again and again, until it is left (renameat2(2))."""
 
-    def __init__(self, attackers: Attackers, one: Path, other: Path) -> None:
-        self._command = [attackers.path("exchange"), one, other]
+    def __init__(self, attackers: Attackers, one: Path, other: Path, pause: int = 0) -> None:
+        """`pause` is the time between two exchanges, in microseconds."""
+        self._command = [attackers.path("exchange"), one, other, str(pause)]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Racer:
@@ -61,3 +62,35 @@ class Racer:
 def rounds(bounded: int, torture: int) -> int:
     """How often to try: many more times under `make torture`."""
     return torture if os.environ.get("PYRUNC_TORTURE") else bounded
+
+
+class Scratch:
+    """A directory of the host that stands for what no container may reach.
+
+    Attributes:
+        path: the directory; it holds the file `secret`.
+    """
+
+    SECRET = "what only the host may know"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir()
+        (path / "secret").write_text(self.SECRET)
+        (path / "ptmx").write_text(self.SECRET)
+        self._before = self._look()
+
+    def _look(self) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for directory, names, files in os.walk(self.path):
+            for name in (*names, *files):
+                path = Path(directory, name)
+                info = path.lstat()
+                content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+                found[str(path.relative_to(self.path))] = (info.st_mode, info.st_uid, content)
+        return found
+
+    @property
+    def touched(self) -> bool:
+        """Something in it has changed."""
+        return self._look() != self._before
