@@ -3,6 +3,9 @@
 PYTHON ?= /usr/bin/python3
 PREFIX ?= /usr/local
 DESTDIR ?=
+
+# A versioned Go of Debian is not on PATH.
+export PATH := $(PATH)$(patsubst %,:%,$(firstword $(wildcard /usr/local/go/bin /usr/lib/go-*/bin)))
 VENV := .venv
 PIP := $(VENV)/bin/pip --disable-pip-version-check
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import stat
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 # Seconds. Nothing that the tests run takes this long, unless it hangs.
@@ -43,6 +45,14 @@ def run_command(
             f"{' '.join(command)}\nexit status {done.returncode}\n{done.stdout}{done.stderr}"
         )
     return done
+
+
+def closed_directory(path: Path) -> Path | None:
+    """The first directory on the way to `path` that other users cannot search, or None."""
+    for directory in reversed(path.parents):
+        if not directory.stat().st_mode & stat.S_IXOTH:
+            return directory
+    return None
 
 
 def wait_until(condition: Callable[[], object], what: str, limit: float = LIMIT) -> None:

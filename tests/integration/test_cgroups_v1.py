@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from helpers.bundle import Bundle
 from helpers.cgroups import Sleepers, devices_in, enter, wait_gone
+from helpers.command import closed_directory
 from helpers.runtime import Runtime
 
 from pyrunc.cgroups import Cgroup, compile_cgroup
@@ -758,8 +759,8 @@ def unprivileged(linux: dict[str, Any]) -> Any:
     import pyrunc
 
     source = os.path.dirname(os.path.dirname(pyrunc.__file__))
-    if not os.access(source, os.X_OK):
-        pytest.skip("the package is not readable for everyone")
+    if closed := closed_directory(Path(pyrunc.__file__)):
+        pytest.skip(f"{closed} cannot be searched by another user, so the package not be read")
     code = UNPRIVILEGED.format(source=source, config={"linux": linux})
     result = subprocess.run(
         ["/usr/bin/python3", "-IS", "-c", code], capture_output=True, text=True, check=True

@@ -127,7 +127,7 @@ def test_no_pivot(runtime: Runtime, bundle: Bundle, container_id: str) -> None:
 def test_no_new_keyring(runtime: Runtime, bundle: Bundle, container_id: str) -> None:
     def changed(*flags: str) -> bool:
         plan = json.loads(runtime("plan", "--format", "json", *flags, bundle.path).stdout)
-        return any(op["operation"] == "JoinSessionKeyring" for op in plan["operations"])
+        return any(op["operation"] == "NewSessionKeyring" for op in plan["operations"])
 
     assert changed()
     assert not changed("--no-new-keyring")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 from helpers.bundle import Bundle
-from helpers.command import wait_until
+from helpers.command import closed_directory, wait_until
 from helpers.leaks import remove_tree
 from helpers.terminal import TerminalProcess
 from helpers.unprivileged import COUNT, User, UserRuntime
@@ -67,9 +66,8 @@ def rich_user(home: Path) -> User:
 
 @pytest.fixture(scope="module")
 def binary(runtime_binary: Path) -> Path:
-    for path in runtime_binary.parents:
-        if not path.stat().st_mode & stat.S_IXOTH:
-            pytest.skip(f"{path} cannot be searched by another user, so {runtime_binary} not run")
+    if closed := closed_directory(runtime_binary):
+        pytest.skip(f"{closed} cannot be searched by another user, so {runtime_binary} not run")
     return runtime_binary
 
 
