@@ -43,7 +43,7 @@ class Racer:
 
     def __init__(self, attackers: Attackers, one: Path, other: Path, pause: int = 0) -> None:
         """`pause` is the time between two exchanges, in microseconds."""
-        self._command = [attackers.path("exchange"), one, other, str(pause)]
+        self._command: list[str | Path] = [attackers.path("exchange"), one, other, str(pause)]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Racer:
