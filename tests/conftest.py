@@ -142,8 +142,13 @@ def make_runtime(workspace: Path) -> Iterator[Callable[[Path], Runtime]]:
 
 @pytest.fixture
 def runtime(runtime_binary: Path, make_runtime: Callable[[Path], Runtime]) -> Runtime:
-    """The runtime under test; its containers are deleted afterwards."""
-    return make_runtime(runtime_binary)
+    """The runtime under test; its containers are deleted afterwards.
+
+    $PYRUNC_OPTIONS has global options for it, such as --systemd-cgroup.
+    """
+    runtime = make_runtime(runtime_binary)
+    runtime.options = os.environ.get("PYRUNC_OPTIONS", "").split()
+    return runtime
 
 
 @pytest.fixture

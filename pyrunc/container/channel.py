@@ -154,6 +154,9 @@ def describe_failure(
         text = f"{label(pointer)}: {path} {why}"
     elif message.call == "execve":
         text = exec_failure(message.detail, message.error)
+    elif message.detail.endswith("attr/apparmor/exec") and message.error == 2:
+        profile = operation.partition(" = exec ")[2]
+        text = f"{label(pointer)}: AppArmor profile {profile} is not loaded"
     else:
         text = f"{label(pointer) or operation}: {message.call}"
         if message.detail:

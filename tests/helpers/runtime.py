@@ -17,12 +17,14 @@ class Runtime:
         binary: absolute path.
         root: value of `--root`.
         used: ids that were passed to `create` and `run`.
+        options: global options of every operation, beside `--root`.
     """
 
     def __init__(self, binary: Path, root: Path) -> None:
         self.binary = binary
         self.root = root
         self.used: set[str] = set()
+        self.options: list[str] = []
 
     @property
     def name(self) -> str:
@@ -31,7 +33,7 @@ class Runtime:
 
     def command(self, *arguments: str | Path) -> list[str]:
         """The command line of one operation."""
-        return [str(self.binary), "--root", str(self.root), *map(str, arguments)]
+        return [str(self.binary), *self.options, "--root", str(self.root), *map(str, arguments)]
 
     def __call__(
         self,

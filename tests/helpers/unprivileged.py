@@ -106,8 +106,8 @@ class User:
 
 def _own_subordinate_ids() -> int:
     done = subprocess.run(["getsubids", _own_name()], capture_output=True, text=True, check=False)
-    words = done.stdout.split()
-    return int(words[2]) if done.returncode == 0 and len(words) == 4 else 0
+    # "0: NAME FIRST COUNT", a line for each range
+    return int(done.stdout.split()[2]) if done.returncode == 0 else 0
 
 
 def _own_name() -> str:

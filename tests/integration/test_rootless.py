@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from helpers.bundle import Bundle
 from helpers.command import closed_directory, wait_until
+from helpers.engines import RUNC
 from helpers.leaks import remove_tree
 from helpers.terminal import TerminalProcess
 from helpers.unprivileged import COUNT, User, UserRuntime
@@ -605,3 +606,34 @@ def test_missing_helper_is_named(
     said = fails(runtime, bundle)
     assert "newgidmap" in said
     assert "uidmap" in said
+
+
+# ---- beside runc ------------------------------------------------------------------------------
+
+PROBE = """
+id -u; id -g; cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups
+grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status
+ls -ln /dev | awk 'NR > 1 {print $1, $3, $4, $NF}'
+awk '{print $2, $3}' /proc/mounts | sort
+hostname; pwd; umask; ulimit -n; env | sort; cat /proc/self/oom_score_adj
+for n in mnt pid net ipc uts user cgroup; do [ "$(readlink /proc/self/ns/$n)" = "$1" ]; done
+: >/proc/sys/kernel/domainname
+"""
+
+
+@pytest.mark.parametrize("ids", ["single", "subordinate"])
+def test_what_a_container_sees_is_what_it_sees_with_runc(
+    request: pytest.FixtureRequest, container_id: str, ids: str
+) -> None:
+    rich = "rich_" if ids == "subordinate" else ""
+    ours: UserRuntime = request.getfixturevalue(f"{rich}runtime")
+    bundle: Bundle = request.getfixturevalue(f"{rich}bundle")
+    runc = UserRuntime(Path(RUNC), ours.user.directory / "runc", ours.user)
+    if not os.access(RUNC, os.X_OK):
+        pytest.fail(f"no {RUNC}: scripts/install-deps test")
+    bundle.config["hostname"] = "rootless"
+    bundle.sh(PROBE)
+    seen = [r.run(container_id, bundle.path, check=False) for r in (ours, runc)]
+    assert seen[0].stdout.splitlines() == seen[1].stdout.splitlines()
+    assert seen[0].stderr == seen[1].stderr
+    assert seen[0].stdout.startswith("0\n0\n")

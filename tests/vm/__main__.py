@@ -20,7 +20,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="vm", description=__doc__)
     parser.add_argument("--kernel", choices=images.KERNELS, default=images.DEFAULT_KERNEL)
     parser.add_argument("--session", action="append", default=[], help="run only this session")
-    parser.add_argument("--limit", type=float, default=1500, help="seconds for the whole machine")
+    parser.add_argument("--limit", type=float, default=2700, help="seconds for the whole machine")
     parser.add_argument("--accelerator", default="tcg,thread=multi", help="of qemu, such as kvm")
     parser.add_argument("--memory", type=int, default=2048, help="MiB")
     parser.add_argument("--append", default="", help="more of the kernel's command line")

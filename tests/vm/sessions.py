@@ -23,9 +23,40 @@ class Session(NamedTuple):
     limit: int
 
 
+_INTEGRATION = "tests/integration"
+
 SESSIONS = (
-    Session("root", "", ("tests/integration",), {}, 600),
-    Session("rootless", "tester", ("tests/integration/test_rootless.py",), {}, 300),
+    Session(
+        "root",
+        "",
+        (
+            f"{_INTEGRATION}/test_cgroups_v2.py",
+            f"{_INTEGRATION}/test_lifecycle.py",
+            f"{_INTEGRATION}/test_apparmor.py",
+            f"{_INTEGRATION}/test_rootless.py",
+        ),
+        {},
+        900,
+    ),
+    Session(
+        "systemd",
+        "",
+        (
+            f"{_INTEGRATION}/test_cgroups_systemd_host.py",
+            f"{_INTEGRATION}/test_lifecycle.py",
+            f"{_INTEGRATION}/test_exec.py",
+        ),
+        {"PYRUNC_OPTIONS": "--systemd-cgroup"},
+        900,
+    ),
+    Session("podman", "", ("tests/engines/test_podman_v2.py",), {}, 600),
+    Session(
+        "rootless",
+        "tester",
+        (f"{_INTEGRATION}/test_rootless.py", "tests/engines/test_podman_v2.py"),
+        {},
+        900,
+    ),
 )
 
 
