@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 #: Annotations of config.json that change what the runtime does; with a dot at the end, prefixes.
-_ACTED_UPON: tuple[str, ...] = ()
+_ACTED_UPON = ("org.systemd.property.",)
 
 # What is not built yet is not claimed.
 _CHECKPOINT = False

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from pyrunc.plan.mounts import Options
 from pyrunc.spec.features import features
 from pyrunc.spec.rules import warnings
+from pyrunc.spec.tables import CAPABILITIES, FSCONFIG_FLAGS
 from pyrunc.spec.template import default_config
 from pyrunc.spec.validate import violations
 from pyrunc.spec.version import OCI_VERSION, OCI_VERSION_MIN, refusal
@@ -91,6 +93,59 @@ def test_the_features_document_has_every_property_of_the_specification() -> None
         "mountExtensions",
         "netDevices",
     }
+
+
+def accepted(**linux: Any) -> bool:
+    """Whether these fields of linux are right."""
+    return not violations({"ociVersion": OCI_VERSION, "root": {"path": "a"}, "linux": linux})
+
+
+def test_the_features_document_claims_only_what_is_recognised() -> None:
+    document: Any = features()
+    linux = document["linux"]
+    # options that are not known would go to the filesystem
+    assert Options(document["mountOptions"]).data == sorted(
+        set(document["mountOptions"]) & FSCONFIG_FLAGS - {"ro", "rw"}
+    )
+    mapping = [{"containerID": 0, "hostID": 0, "size": 1}]
+    for kind in linux["namespaces"]:
+        maps = {"uidMappings": mapping, "gidMappings": mapping} if kind == "user" else {}
+        assert accepted(namespaces=[{"type": kind}], **maps), kind
+    assert set(linux["capabilities"]) == set(CAPABILITIES)
+    seccomp = linux["seccomp"]
+    assert seccomp["enabled"]
+    assert set(seccomp["supportedFlags"]) <= set(seccomp["knownFlags"])
+    for action in seccomp["actions"]:
+        profile = {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent"}
+        rule = {"names": ["getpid"], "action": action}
+        assert accepted(seccomp={**profile, "syscalls": [rule]}), action
+    for operator in seccomp["operators"]:
+        arg = {"index": 0, "value": 1, "valueTwo": 1, "op": operator}
+        rule = {"names": ["getpid"], "action": "SCMP_ACT_LOG", "args": [arg]}
+        assert accepted(seccomp={"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}), operator
+    for field, values in (("architectures", seccomp["archs"]), ("flags", seccomp["knownFlags"])):
+        for value in values:
+            assert accepted(seccomp={"defaultAction": "SCMP_ACT_ALLOW", field: [value]}), value
+    policy = linux["memoryPolicy"]
+    for mode in policy["modes"]:
+        nodes = "" if mode in ("MPOL_DEFAULT", "MPOL_LOCAL") else "0"
+        assert accepted(memoryPolicy={"mode": mode, "nodes": nodes}), mode
+    for flag in policy["flags"]:
+        assert accepted(memoryPolicy={"mode": "MPOL_BIND", "nodes": "0", "flags": [flag]}), flag
+
+
+def test_the_features_document_claims_all_that_is_built() -> None:
+    document: Any = features()
+    linux = document["linux"]
+    assert set(linux["cgroup"]) == {"v1", "v2", "systemd", "systemdUser", "rdma"}
+    assert all(linux["cgroup"].values())
+    for name in ("apparmor", "selinux", "netDevices"):
+        assert linux[name] == {"enabled": True}, name
+    assert linux["mountExtensions"] == {"idmap": {"enabled": True}}
+    assert linux["intelRdt"] == {"enabled": True, "schemata": True, "monitoring": True}
+    # what a configuration from somewhere else could do by its annotations
+    assert document["potentiallyUnsafeConfigAnnotations"] == ["org.systemd.property."]
+    assert document["annotations"]["pyrunc.version"]
 
 
 def test_the_features_document_claims_versions_that_are_accepted() -> None:

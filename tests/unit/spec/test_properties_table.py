@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +39,9 @@ def rows() -> dict[str, tuple[str, str]]:
     """Pointer -> (module, test) of the table."""
     found: dict[str, tuple[str, str]] = {}
     for line in TABLE.read_text("utf-8").splitlines():
-        if match := re.fullmatch(r"\| `(/[^`]+)` \| (.*?) ?\| (.*?) ?\|", line):
+        if match := re.fullmatch(
+            r"\| `((?:state|features)?/[^`]+)` \| (.*?) ?\| (.*?) ?\| .*?\|", line
+        ):
             pointer, module, test = match.groups()
             assert pointer not in found, f"{pointer} has two rows"
             found[pointer] = (module, test)
@@ -50,8 +51,10 @@ def rows() -> dict[str, tuple[str, str]]:
 def test_each_property_of_the_specification_has_a_row(
     rows: dict[str, tuple[str, str]], specification: Path
 ) -> None:
-    official = dict.fromkeys(properties(load(specification / "schema", "config-schema.json")))
+    official = list(properties(load(specification / "schema", "config-schema.json")))
     assert len(official) > 150
+    for document in ("state", "features"):
+        official += properties(load(specification / "schema", f"{document}-schema.json"), document)
     assert [pointer for pointer in official if pointer not in rows] == []
     assert [pointer for pointer in rows if pointer not in official] == []
 
@@ -73,11 +76,26 @@ def test_modules_and_tests_of_the_table_exist(rows: dict[str, tuple[str, str]]) 
                 assert (ROOT / path).exists(), f"{pointer}: there is no {path}"
 
 
-def test_the_module_of_a_row_knows_its_property(rows: dict[str, tuple[str, str]]) -> None:
-    for pointer, (modules, _) in rows.items():
-        name = [part for part in pointer.split("/") if part != "*"][-1]
-        paths = re.findall(r"`([^`]+)`", modules)
-        texts = [(ROOT / path).read_text("utf-8") for path in paths]
-        assert not texts or any(json.dumps(name)[1:-1] in text for text in texts), (
-            f"{pointer}: {' and '.join(paths)} does not have the word {name}"
-        )
+def paths(column: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", column)
+
+
+def word(pointer: str) -> re.Pattern[str]:
+    """Finds the name of a property in a text."""
+    name = [part for part in pointer.split("/") if part != "*"][-1]
+    return re.compile(rf"\b{re.escape(name)}\b")
+
+
+def test_each_row_has_a_module_and_a_test(rows: dict[str, tuple[str, str]]) -> None:
+    for pointer, (module, test) in rows.items():
+        assert module, f"{pointer}: no module acts on it"
+        assert paths(test), f"{pointer}: no test shows it"
+
+
+def test_modules_and_tests_of_a_row_know_its_property(rows: dict[str, tuple[str, str]]) -> None:
+    for pointer, (modules, tests) in rows.items():
+        if not paths(modules):  # for other platforms
+            continue
+        for path in paths(modules) + paths(tests):
+            text = (ROOT / path).read_text("utf-8")
+            assert word(pointer).search(text), f"{pointer}: {path} does not have its name"
