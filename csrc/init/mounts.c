@@ -340,7 +340,7 @@ static int open_null(struct init *init)
 /* A mount for a masked directory. One empty tmpfs serves all: the first mount of it is made, and
  * the others are clones of that one once it is attached, because before Linux 6.15 no other can be
  * cloned. */
-static int empty_mount(struct init *init)
+static int empty_mount(struct init *init, const char *label)
 {
 	if (init->empty >= 0)
 		return sys_open_tree(init->empty, "",
@@ -350,6 +350,7 @@ static int empty_mount(struct init *init)
 	if (fs < 0 || sys_fsconfig(fs, FSCONFIG_SET_STRING, "source", "tmpfs", 0) < 0 ||
 	    sys_fsconfig(fs, FSCONFIG_SET_STRING, "nr_inodes", "1", 0) < 0 ||
 	    sys_fsconfig(fs, FSCONFIG_SET_STRING, "size", "0", 0) < 0 ||
+	    (*label && sys_fsconfig(fs, FSCONFIG_SET_STRING, "context", label, 0) < 0) ||
 	    sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
 		return -1;
 	init->empty = sys_fsmount(fs, FSMOUNT_CLOEXEC,
@@ -373,7 +374,7 @@ int op_mask_path(struct init *init, const struct mask_path *op)
 	if (!directory && open_null(init) < 0)
 		return -1;
 	cleanup_fd int mount =
-	    directory ? empty_mount(init)
+	    directory ? empty_mount(init, op->label)
 		      : sys_open_tree(init->null, "",
 				      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
 

@@ -153,6 +153,7 @@ struct change_root {
 };
 struct mask_path {
 	const char *destination;
+	const char *label;
 };
 struct readonly_path {
 	const char *destination;
@@ -163,6 +164,10 @@ struct write_sysctl {
 };
 struct set_label {
 	const char *attribute;
+	const char *label;
+};
+struct set_file_label {
+	const char *destination;
 	const char *label;
 };
 struct new_session_keyring {
@@ -282,6 +287,7 @@ int op_mask_path(struct init *init, const struct mask_path *op);
 int op_readonly_path(struct init *init, const struct readonly_path *op);
 int op_write_sysctl(struct init *init, const struct write_sysctl *op);
 int op_set_label(struct init *init, const struct set_label *op);
+int op_set_file_label(struct init *init, const struct set_file_label *op);
 int op_new_session_keyring(struct init *init, const struct new_session_keyring *op);
 int op_new_session(struct init *init, const struct new_session *op);
 int op_set_rlimit(struct init *init, const struct set_rlimit *op);
@@ -546,6 +552,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 	case 27: {
 		struct mask_path op = {0};
 		if (read_text(in, &op.destination) &&
+		    read_text(in, &op.label) &&
 		    read_end(in))
 			return op_mask_path(init, &op);
 		break;
@@ -574,18 +581,26 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 		break;
 	}
 	case 31: {
+		struct set_file_label op = {0};
+		if (read_text(in, &op.destination) &&
+		    read_text(in, &op.label) &&
+		    read_end(in))
+			return op_set_file_label(init, &op);
+		break;
+	}
+	case 32: {
 		struct new_session_keyring op = {0};
 		if (read_end(in))
 			return op_new_session_keyring(init, &op);
 		break;
 	}
-	case 32: {
+	case 33: {
 		struct new_session op = {0};
 		if (read_end(in))
 			return op_new_session(init, &op);
 		break;
 	}
-	case 33: {
+	case 34: {
 		struct set_rlimit op = {0};
 		if (read_u32(in, &op.resource) &&
 		    read_u64(in, &op.soft) &&
@@ -594,7 +609,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_set_rlimit(init, &op);
 		break;
 	}
-	case 34: {
+	case 35: {
 		struct set_scheduler op = {0};
 		if (read_u32(in, &op.policy) &&
 		    read_u64(in, &op.flags) &&
@@ -607,21 +622,21 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_set_scheduler(init, &op);
 		break;
 	}
-	case 35: {
+	case 36: {
 		struct set_io_priority op = {0};
 		if (read_u32(in, &op.value) &&
 		    read_end(in))
 			return op_set_io_priority(init, &op);
 		break;
 	}
-	case 36: {
+	case 37: {
 		struct set_affinity op = {0};
 		if (read_blob(in, &op.mask) &&
 		    read_end(in))
 			return op_set_affinity(init, &op);
 		break;
 	}
-	case 37: {
+	case 38: {
 		struct set_memory_policy op = {0};
 		if (read_u32(in, &op.mode) &&
 		    read_blob(in, &op.nodes) &&
@@ -629,41 +644,41 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_set_memory_policy(init, &op);
 		break;
 	}
-	case 38: {
+	case 39: {
 		struct set_personality op = {0};
 		if (read_u32(in, &op.persona) &&
 		    read_end(in))
 			return op_set_personality(init, &op);
 		break;
 	}
-	case 39: {
+	case 40: {
 		struct set_umask op = {0};
 		if (read_u32(in, &op.mask) &&
 		    read_end(in))
 			return op_set_umask(init, &op);
 		break;
 	}
-	case 40: {
+	case 41: {
 		struct set_no_new_privileges op = {0};
 		if (read_end(in))
 			return op_set_no_new_privileges(init, &op);
 		break;
 	}
-	case 41: {
+	case 42: {
 		struct own_stdio op = {0};
 		if (read_u32(in, &op.uid) &&
 		    read_end(in))
 			return op_own_stdio(init, &op);
 		break;
 	}
-	case 42: {
+	case 43: {
 		struct drop_bounding op = {0};
 		if (read_u64(in, &op.keep) &&
 		    read_end(in))
 			return op_drop_bounding(init, &op);
 		break;
 	}
-	case 43: {
+	case 44: {
 		struct set_user op = {0};
 		if (read_u32(in, &op.uid) &&
 		    read_u32(in, &op.gid) &&
@@ -673,7 +688,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_set_user(init, &op);
 		break;
 	}
-	case 44: {
+	case 45: {
 		struct set_capabilities op = {0};
 		if (read_u64(in, &op.effective) &&
 		    read_u64(in, &op.permitted) &&
@@ -683,7 +698,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_set_capabilities(init, &op);
 		break;
 	}
-	case 45: {
+	case 46: {
 		struct load_seccomp op = {0};
 		if (read_blob(in, &op.program) &&
 		    read_u32(in, &op.flags) &&
@@ -692,21 +707,21 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_load_seccomp(init, &op);
 		break;
 	}
-	case 46: {
+	case 47: {
 		struct change_directory op = {0};
 		if (read_text(in, &op.path) &&
 		    read_end(in))
 			return op_change_directory(init, &op);
 		break;
 	}
-	case 47: {
+	case 48: {
 		struct wait_for_start op = {0};
 		if (read_u32(in, &op.slot) &&
 		    read_end(in))
 			return op_wait_for_start(init, &op);
 		break;
 	}
-	case 48: {
+	case 49: {
 		struct run_hook op = {0};
 		if (read_text(in, &op.path) &&
 		    read_texts(in, &op.args) &&
@@ -716,7 +731,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_run_hook(init, &op);
 		break;
 	}
-	case 49: {
+	case 50: {
 		struct prepare_program op = {0};
 		if (read_u32(in, &op.keep_fds) &&
 		    read_u32(in, &op.find_home) &&
@@ -725,7 +740,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_prepare_program(init, &op);
 		break;
 	}
-	case 50: {
+	case 51: {
 		struct execute op = {0};
 		if (read_texts(in, &op.args) &&
 		    read_texts(in, &op.env) &&

@@ -5,6 +5,7 @@
 #include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <sys/xattr.h>
 
 #define PROC_ROOT_INO 1
 
@@ -72,4 +73,17 @@ int op_set_label(struct init *init, const struct set_label *op)
 		return fail_with(init, ENAMETOOLONG, "openat2", op->attribute);
 	strcat(path, op->attribute);
 	return write_proc(init, path, op->label);
+}
+
+int op_set_file_label(struct init *init, const struct set_file_label *op)
+{
+	char path[32];
+	cleanup_fd int fd = open_inside(init, op->destination, O_PATH, 0);
+
+	if (fd < 0)
+		return fail(init, "openat2", op->destination);
+	fd_path(fd, path);
+	if (setxattr(path, "security.selinux", op->label, strlen(op->label) + 1, 0) < 0)
+		return fail(init, "setxattr", op->destination);
+	return 0;
 }

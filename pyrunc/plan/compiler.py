@@ -29,6 +29,7 @@ from pyrunc.plan.operations import (
     SetDumpable,
     SetHostname,
     SetIdentity,
+    SetLabel,
     SetUmask,
     Sync,
     Unshare,
@@ -138,8 +139,7 @@ def _compile_inside(context: Context) -> None:
     context.add(SetUmask(0))
     if context.has_new("cgroup"):
         context.add(Unshare(CLONE_NEWCGROUP), "/linux/namespaces")
-    if not context.options.no_new_keyring:
-        context.add(NewSessionKeyring())
+    _compile_keyring(context, config.get("process") or {})
     context.add(NewSession())
     if context.has_new("network"):
         context.add(LoopbackUp())
@@ -175,6 +175,18 @@ def _compile_inside(context: Context) -> None:
     compile_identity(context, process, "/process", wait=wait)
 
 
+def _compile_keyring(context: Context, process: dict[str, Any]) -> None:
+    if context.options.no_new_keyring:
+        return
+    label = process.get("selinuxLabel") if context.facts.selinux else None
+    if label:
+        # a keyring with the label of the runtime would be closed to the process
+        context.add(SetLabel("keycreate", label), "/process/selinuxLabel")
+    context.add(NewSessionKeyring())
+    if label:
+        context.add(SetLabel("keycreate", ""))
+
+
 def compile_exec(
     bundle: Bundle,
     process: dict[str, Any],
@@ -206,8 +218,7 @@ def compile_exec(
     context.add(Clone(0))
     context.add(SetUmask(0))
     compile_affinity(context, affinity.get("final"), "/process/execCPUAffinity/final")
-    if not options.no_new_keyring:
-        context.add(NewSessionKeyring())
+    _compile_keyring(context, process)
     context.add(NewSession())
     if process.get("terminal"):
         compile_console(context, process, mount=False)

@@ -23,6 +23,7 @@ from pyrunc.plan.operations import (
     MountFilesystem,
     OpenTree,
     Operation,
+    SetFileLabel,
 )
 from pyrunc.spec.tables import (
     ACTION,
@@ -164,6 +165,10 @@ def _attributes(options: Options) -> tuple[int, int, int, int]:
     return options.set, clear, options.tree_set, tree_clear
 
 
+#: The kernel labels the files of these itself.
+_UNLABELLED = ("proc", "sysfs", "cgroup", "cgroup2")
+
+
 def _filesystem(
     context: Context,
     mount: dict[str, Any],
@@ -188,14 +193,18 @@ def _filesystem(
     if (kind == "tmpfs" or destination == "/dev") and attrs & MOUNT_ATTR_RDONLY:
         # later mounts and devices still go into it
         attrs &= ~MOUNT_ATTR_RDONLY
-        context.later(ChangeMount(destination, [], MOUNT_ATTR_RDONLY, 0, 0, 0, 0))
+        context.later(ChangeMount(destination, [], MOUNT_ATTR_RDONLY, 0, 0, 0, 0), pointer)
     elif attrs & MOUNT_ATTR_RDONLY and not options.flags & ~MS_SILENT:
         # mount(2) makes the filesystem read-only by the same flag as the mount, and that of a
         # write-protected device cannot be opened otherwise; fsconfig(2) wants to be told
         data = ["ro", *data]
     label = context.mount_label
-    if label and kind in ("tmpfs", "mqueue", "devpts", "shm", "ramfs"):
-        data = [*data, f"context={label}"]
+    if label and kind == "mqueue":  # it does not take the option
+        context.later(SetFileLabel(destination, label), "/linux/mountLabel")
+    elif label and kind not in _UNLABELLED:
+        # in one string of options for mount(2), a label of categories needs quotes for its commas
+        quote = '"' if options.flags & ~MS_SILENT else ""
+        data = [*data, f"context={quote}{label}{quote}"]
     operation = MountFilesystem(
         kind,
         mount.get("source") or kind,
@@ -208,7 +217,7 @@ def _filesystem(
     )
     if options.tree_set or options.tree_clear:
         _, _, tree_set, tree_clear = _attributes(options)
-        context.later(ChangeMount(destination, [], 0, 0, tree_set, tree_clear, 0))
+        context.later(ChangeMount(destination, [], 0, 0, tree_set, tree_clear, 0), pointer)
     return operation
 
 
@@ -313,11 +322,11 @@ def _cgroup2(context: Context, options: Options, destination: str, pointer: str)
 
 def _cgroup1(context: Context, options: Options, destination: str, pointer: str) -> None:
     attrs = options.set & ~MOUNT_ATTR_RDONLY | _CGROUP_ATTRS
+    data = [*options.data, "mode=755"]
+    if context.mount_label:
+        data.append(f"context={context.mount_label}")
     context.add(
-        MountFilesystem(
-            "tmpfs", "tmpfs", destination, [*options.data, "mode=755"], attrs, 0, _first(options), 0
-        ),
-        pointer,
+        MountFilesystem("tmpfs", "tmpfs", destination, data, attrs, 0, _first(options), 0), pointer
     )
     readonly = options.set & MOUNT_ATTR_RDONLY
     together: dict[str, list[str]] = {}

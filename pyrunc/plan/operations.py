@@ -532,6 +532,7 @@ class MaskPath(Operation):
     """Hide a path: a file under /dev/null, a directory under an empty read-only tmpfs. A missing one is skipped."""
 
     destination: Text
+    label: Text
 
     def describe(self) -> str:
         return f"mask {self.destination}"
@@ -567,6 +568,16 @@ class SetLabel(Operation):
 
     def describe(self) -> str:
         return f"label {self.attribute} = {self.label}"
+
+
+class SetFileLabel(Operation):
+    """Label the file at `destination` (the extended attribute security.selinux)."""
+
+    destination: Text
+    label: Text
+
+    def describe(self) -> str:
+        return f"label {self.destination} = {self.label}"
 
 
 class NewSessionKeyring(Operation):

@@ -113,9 +113,10 @@ def compile_rootfs(context: Context) -> None:
 
 def compile_hiding(context: Context) -> None:
     """Add what hides and protects parts of the entered root."""
-    for key, operation in (("readonlyPaths", ReadonlyPath), ("maskedPaths", MaskPath)):
-        for index, path in enumerate(context.linux.get(key) or ()):
-            context.add(operation(path), f"/linux/{key}/{index}")
+    for index, path in enumerate(context.linux.get("readonlyPaths") or ()):
+        context.add(ReadonlyPath(path), f"/linux/readonlyPaths/{index}")
+    for index, path in enumerate(context.linux.get("maskedPaths") or ()):
+        context.add(MaskPath(path, context.mount_label), f"/linux/maskedPaths/{index}")
     if context.config["root"].get("readonly"):
         context.add(ChangeMount("/", [], MOUNT_ATTR_RDONLY, 0, 0, 0, 0), "/root/readonly")
     _, propagation = _PROPAGATION[context.linux.get("rootfsPropagation") or ""]

@@ -13,6 +13,12 @@ from helpers.leaks import Leaks
 from helpers.mountinfo import parse
 from helpers.runtime import Runtime
 
+from pyrunc.container import creation
+from pyrunc.container.creation import CreateOptions
+from pyrunc.plan.operations import PivotRoot, SetFileLabel
+from pyrunc.plan.plan import Plan
+from pyrunc.spec.loader import load_bundle
+
 pytestmark = pytest.mark.root
 
 
@@ -293,3 +299,25 @@ def test_a_rootfs_outside_of_the_bundle(
     for path in (str(elsewhere), "elsewhere", "link", "./link/../elsewhere"):
         bundle.config["root"]["path"] = path
         assert output(runtime, bundle, container_id, "echo runs") == "runs\n"
+
+
+def test_a_file_is_labelled(
+    runtime: Runtime, bundle: Bundle, container_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The operation alone: without SELinux a label is an attribute like any other."""
+    (bundle.rootfs / "way").symlink_to("/data")
+    compile_bundle = creation.compile_bundle
+
+    def with_label(*arguments: Any) -> Plan:
+        plan = compile_bundle(*arguments)
+        place = next(i for i, o in enumerate(plan.operations) if isinstance(o, PivotRoot))
+        plan.operations.insert(place, SetFileLabel("/way", "a:b:c:s0"))
+        return plan
+
+    monkeypatch.setattr(creation, "compile_bundle", with_label)
+    loaded = load_bundle(str(bundle.path))
+    with open("/dev/null", "r+b") as null:
+        options = CreateOptions(stdio=(null.fileno(),) * 3)
+        creation.create(str(runtime.root), container_id, loaded, options)
+    runtime.used.add(container_id)
+    assert os.getxattr(bundle.rootfs / "data", "security.selinux") == b"a:b:c:s0\0"

@@ -321,6 +321,13 @@ def test_labels_need_their_module(config: Config, compile_config: Compile) -> No
     plan = compile_config(config, {"selinux": True})
     # it is taken on by execve, so it is written by the process as it will be
     assert index(plan, SetLabel, attribute="exec", label="a:b:c:s0") > index(plan, SetUser)
+    # the keyring alone gets it from the beginning
+    keyring = index(plan, NewSessionKeyring)
+    around = plan.operations[keyring - 1 : keyring + 2 : 2]
+    assert around == [
+        SetLabel("keycreate", "a:b:c:s0").at("/process/selinuxLabel"),
+        SetLabel("keycreate", ""),
+    ]
 
 
 def test_limits_scheduler_memory(config: Config, compile_config: Compile) -> None:

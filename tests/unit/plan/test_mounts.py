@@ -31,6 +31,7 @@ from pyrunc.plan.operations import (
     OpenTree,
     PivotRoot,
     ReadonlyPath,
+    SetFileLabel,
     SetPropagation,
 )
 
@@ -221,9 +222,27 @@ def test_mount_label(config: Config, compile_config: Compile) -> None:
         options = find(plan, MountFilesystem, destination=destination)[0].options
         assert options[-1] == "context=a:b:c:s0"
     assert not find(plan, MountFilesystem, destination="/proc")[0].options
+    assert {mask.label for mask in find(plan, MaskPath)} == {"a:b:c:s0"}
     with pytest.raises(HostError) as error:
         compile_config(config, {"selinux": False})
     assert error.value.pointer == "/linux/mountLabel"
+
+
+def test_mount_labels_of_other_filesystems(config: Config, compile_config: Compile) -> None:
+    config["linux"]["mountLabel"] = label = "a:b:c:s0:c1,c2"
+    mount(config, "/mq", type="mqueue", source="mqueue")
+    mount(config, "/over", type="overlay", source="overlay", options=["lowerdir=/a:/b"])
+    mount(config, "/old", type="ext4", source="/dev/sda", options=["iversion"])
+    mount(config, "/cg", type="cgroup", source="cgroup")
+    mount(config, "/bound", source="/etc", options=["bind"])
+    plan = compile_config(config, {"selinux": True, **V1})
+    assert not find(plan, MountFilesystem, destination="/mq")[0].options
+    assert find(plan, SetFileLabel, destination="/mq")[0].label == label
+    assert find(plan, MountFilesystem, destination="/over")[0].options[-1] == f"context={label}"
+    # in the one string that mount(2) takes, its comma would end it
+    assert find(plan, MountFilesystem, destination="/old")[0].options[-1] == f'context="{label}"'
+    assert find(plan, MountFilesystem, destination="/cg")[0].options[-1] == f"context={label}"
+    assert {o.destination for o in find(plan, SetFileLabel)} == {"/mq"}
 
 
 # ---- cgroup -----------------------------------------------------------------------------------
