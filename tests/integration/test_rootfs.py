@@ -306,15 +306,15 @@ def test_a_file_is_labelled(
 ) -> None:
     """The operation alone: without SELinux a label is an attribute like any other."""
     (bundle.rootfs / "way").symlink_to("/data")
-    compile_bundle = creation.compile_bundle
+    compile_plan = creation._compile_plan
 
     def with_label(*arguments: Any) -> Plan:
-        plan = compile_bundle(*arguments)
+        plan = compile_plan(*arguments)
         place = next(i for i, o in enumerate(plan.operations) if isinstance(o, PivotRoot))
         plan.operations.insert(place, SetFileLabel("/way", "a:b:c:s0"))
         return plan
 
-    monkeypatch.setattr(creation, "compile_bundle", with_label)
+    monkeypatch.setattr(creation, "_compile_plan", with_label)
     loaded = load_bundle(str(bundle.path))
     with open("/dev/null", "r+b") as null:
         options = CreateOptions(stdio=(null.fileno(),) * 3)
