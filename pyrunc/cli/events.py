@@ -42,7 +42,7 @@ def run(settings: Settings, arguments: Arguments) -> int:
     if arguments.switch("stats"):
         if not container.is_alive():
             raise StateError(f"container {container.id} has no events: it is stopped")
-        _print("stats", container.id, container.cgroup.stats())
+        _print("stats", container.id, container.stats())
         return 0
     _follow(container, interval)
     return 0

@@ -86,6 +86,14 @@ class Container:
 
         return Resctrl.from_state(state)
 
+    def stats(self) -> dict[str, Any]:
+        """What it uses, as `runc events --stats` has it. Raises CgroupError."""
+        stats = self.cgroup.stats()
+        resctrl = self.resctrl
+        if resctrl is not None:
+            stats["intel_rdt"] = resctrl.stats()
+        return stats
+
     @property
     def status(self) -> str:
         """creating, created, running, paused or stopped (runtime.md, "State")."""

@@ -34,7 +34,7 @@ class EventSource:
         self.ended = False
         self.due = float("inf") if interval is None else time.monotonic() + interval
         self._interval = interval or 0.0
-        self._cgroup = container.cgroup
+        self._container = container
         self._oom: OomEvents | None = None
         try:
             self._pidfd = container.open_pidfd()
@@ -43,7 +43,7 @@ class EventSource:
         self._poll = select.epoll(flags=select.EPOLL_CLOEXEC)
         self._poll.register(self._pidfd, select.EPOLLIN)
         try:
-            self._oom = self._cgroup.oom_events()
+            self._oom = container.cgroup.oom_events()
             self._poll.register(self._oom.fileno(), select.EPOLLIN)
         except CgroupError as error:
             log.warning(f"events: no out-of-memory events: {error}")
@@ -85,6 +85,6 @@ class EventSource:
                 self._oom = None
         self.ended = self._pidfd in ready
         if not self.ended and time.monotonic() >= self.due:
-            events.append(("stats", self._cgroup.stats()))
+            events.append(("stats", self._container.stats()))
             self.due += self._interval
         return events

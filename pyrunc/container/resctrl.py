@@ -96,6 +96,28 @@ class Resctrl:
                 if error.errno != errno.ENOENT:
                     raise self._refusal("", f"rmdir {path}", error) from None
 
+    def stats(self) -> dict[str, Any]:
+        """What is counted, and the limits, in the shape of `intel_rdt` in runc's `events --stats`.
+
+        Only a container with a monitoring group has counts of its own.
+        """
+        found: dict[str, Any] = {}
+        for resource, key, info in (("L3", "l3_cache", _L3_INFO), ("MB", "mem_bw", _MB_INFO)):
+            about = f"{self.mount}/info/{resource}"
+            values = {name: _read(f"{about}/{name}") for name in info}
+            if not any(values.values()):
+                continue
+            found[f"{key}_info"] = {
+                name: value if name == "cbm_mask" else int(value)
+                for name, value in values.items()
+                if value not in ("", "0")
+            }
+            found[f"{key}_schema_root"] = _line(self.mount, resource)
+            found[f"{key}_schema"] = _line(self.group, resource)
+        if len(self.tasks) > 1:
+            found |= _counts(os.path.dirname(self.tasks[1]) + "/mon_data")
+        return found
+
     def to_state(self) -> dict[str, Any]:
         """As a JSON value."""
         return dict(vars(self))
@@ -130,6 +152,46 @@ def _write(path: str, text: str) -> None:
         os.write(fd, text.encode())
     finally:
         os.close(fd)
+
+
+#: Files below info/L3 and info/MB.
+_L3_INFO = ("cbm_mask", "min_cbm_bits", "num_closids")
+_MB_INFO = ("bandwidth_gran", "delay_linear", "min_bandwidth", "num_closids")
+
+
+def _read(path: str) -> str:
+    """The text of a file; "" where there is none, or where a domain is not counted."""
+    try:
+        return read_bytes(path).decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _line(group: str, resource: str) -> str:
+    for line in _read(f"{group}/schemata").splitlines():
+        if line.strip().startswith(resource + ":"):
+            return line.strip()
+    return ""
+
+
+def _counts(mon_data: str) -> dict[str, Any]:
+    bandwidth, cache = [], []
+    try:
+        nodes = sorted(os.listdir(mon_data))
+    except OSError:
+        return {}
+    for domain in nodes:
+        values = {
+            name: _read(f"{mon_data}/{domain}/{name}")
+            for name in ("mbm_total_bytes", "mbm_local_bytes", "llc_occupancy")
+        }
+        numbers = {name: int(value) for name, value in values.items() if value.isdigit()}
+        occupancy = numbers.pop("llc_occupancy", None)
+        if numbers:
+            bandwidth.append(numbers)
+        if occupancy is not None:
+            cache.append({"llc_occupancy": occupancy})
+    return {"mbm_stats": bandwidth, "cmt_stats": cache}
 
 
 def _compare(plan: ResctrlPlan) -> None:

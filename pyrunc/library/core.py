@@ -343,7 +343,7 @@ class CoreContainer(Generic[P]):
         Raises:
             CgroupError: they cannot be read.
         """
-        return self._container.cgroup.stats()
+        return self._container.stats()
 
     def _updating(self, resources: Mapping[str, Any]) -> Steps[None]:
         wanted: Any = without_nulls(dict(resources))

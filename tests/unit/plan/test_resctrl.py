@@ -134,6 +134,14 @@ class FakeResctrl:
         if path.parent.name != "mon_groups":
             self._mkdir(path / "mon_groups")
 
+    def directories(self, name: str) -> None:
+        """Make directories that are no groups."""
+        path = self.path
+        for part in name.split("/"):
+            path /= part
+            if not path.exists():
+                self._mkdir(path)
+
     def mkdir(self, path: str) -> None:
         self._mkdir(path)
         self._populate(Path(path))
@@ -238,3 +246,31 @@ def test_refusals_have_the_words_of_the_kernel(resctrl: FakeResctrl) -> None:
     assert error.pointer == "/linux/intelRdt/schemata/0"
     assert "write 'L9:0=1'" in str(error)
     assert "unsupported resource name 'L9'" in str(error)
+
+
+def test_statistics_in_the_shape_of_runc(resctrl: FakeResctrl) -> None:
+    plan = compiled(str(resctrl.path), schemata=[L3], enableMonitoring=True)
+    made = Resctrl.prepare(plan)
+    made.create(plan)
+    for name, files in {
+        "info/L3": {"cbm_mask": "7ff\n", "min_cbm_bits": "1\n", "num_closids": "16\n"},
+        "box/mon_groups/box/mon_data/mon_L3_00": {
+            "llc_occupancy": "1000\n",
+            "mbm_total_bytes": "2000\n",
+            "mbm_local_bytes": "Unavailable\n",
+        },
+        "box/mon_groups/box/mon_data/mon_L3_01": {"llc_occupancy": "0\n"},
+    }.items():
+        resctrl.directories(name)
+        for file, text in files.items():
+            (resctrl.path / name / file).write_text(text)
+    assert made.stats() == {
+        "l3_cache_info": {"cbm_mask": "7ff", "min_cbm_bits": 1, "num_closids": 16},
+        "l3_cache_schema_root": "L3:0=7f0;1=01f",
+        "l3_cache_schema": L3,
+        "mbm_stats": [{"mbm_total_bytes": 2000}],
+        "cmt_stats": [{"llc_occupancy": 1000}, {"llc_occupancy": 0}],
+    }
+    # without a monitoring group what is counted is not the container's alone
+    shared = compiled(str(resctrl.path), closID="/")
+    assert "cmt_stats" not in Resctrl.prepare(shared).stats()
