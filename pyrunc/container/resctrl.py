@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 
+from pyrunc.cgroups.files import read_or_empty, read_text, write_text
 from pyrunc.container.channel import label
 from pyrunc.errors import HostError
-from pyrunc.host.facts import read_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Resctrl:
     def write_schemata(self, text: str, pointer: str = "") -> None:
         """Write the limits of the control group. Raises HostError."""
         try:
-            _write(f"{self.group}/schemata", text)
+            write_text(f"{self.group}/schemata", text)
         except OSError as error:
             where = pointer.removeprefix(_POINTER + "/")
             raise self._refusal(
@@ -83,7 +83,7 @@ class Resctrl:
         """Have the limits bind a process and what it starts. Raises HostError."""
         for path in self.tasks:
             try:
-                _write(path, str(pid))
+                write_text(path, str(pid))
             except OSError as error:
                 raise self._refusal("", f"write {pid} to {path}", error) from None
 
@@ -104,7 +104,7 @@ class Resctrl:
         found: dict[str, Any] = {}
         for resource, key, info in (("L3", "l3_cache", _L3_INFO), ("MB", "mem_bw", _MB_INFO)):
             about = f"{self.mount}/info/{resource}"
-            values = {name: _read(f"{about}/{name}") for name in info}
+            values = {name: read_or_empty(f"{about}/{name}").strip() for name in info}
             if not any(values.values()):
                 continue
             found[f"{key}_info"] = {
@@ -128,11 +128,8 @@ class Resctrl:
 
     def _refusal(self, field: str, doing: str, error: OSError) -> HostError:
         reason = error.strerror or ""
-        try:
-            said = read_bytes(f"{self.mount}/info/last_cmd_status").decode(errors="replace").strip()
-        except OSError:
-            said = "ok"
-        if said != "ok":
+        said = read_or_empty(f"{self.mount}/info/last_cmd_status").strip()
+        if said not in ("", "ok"):
             reason += f": {said}"
         return _failure(field, f"{doing}: {reason}", error.errno or 0)
 
@@ -146,29 +143,13 @@ def _failure(field: str, text: str, number: int = 0) -> HostError:
     )
 
 
-def _write(path: str, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)
-
-
 #: Files below info/L3 and info/MB.
 _L3_INFO = ("cbm_mask", "min_cbm_bits", "num_closids")
 _MB_INFO = ("bandwidth_gran", "delay_linear", "min_bandwidth", "num_closids")
 
 
-def _read(path: str) -> str:
-    """The text of a file; "" where there is none, or where a domain is not counted."""
-    try:
-        return read_bytes(path).decode(errors="replace").strip()
-    except OSError:
-        return ""
-
-
 def _line(group: str, resource: str) -> str:
-    for line in _read(f"{group}/schemata").splitlines():
+    for line in read_or_empty(f"{group}/schemata").splitlines():
         if line.strip().startswith(resource + ":"):
             return line.strip()
     return ""
@@ -182,7 +163,7 @@ def _counts(mon_data: str) -> dict[str, Any]:
         return {}
     for domain in nodes:
         values = {
-            name: _read(f"{mon_data}/{domain}/{name}")
+            name: read_or_empty(f"{mon_data}/{domain}/{name}").strip()
             for name in ("mbm_total_bytes", "mbm_local_bytes", "llc_occupancy")
         }
         numbers = {name: int(value) for name, value in values.items() if value.isdigit()}
@@ -197,7 +178,7 @@ def _counts(mon_data: str) -> dict[str, Any]:
 def _compare(plan: ResctrlPlan) -> None:
     path = f"{plan.group}/schemata"
     try:
-        text = read_bytes(path).decode()
+        text = read_text(path)
     except OSError as error:
         raise _failure("closID", f"{path}: {error.strerror}", error.errno or 0) from None
     present: dict[str, int] = {}

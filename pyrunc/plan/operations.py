@@ -372,7 +372,7 @@ class MakeIdmap(Operation):
     gids: U32s
 
     def describe(self) -> str:
-        return f"id mapping: uids {_triples(self.uids)}, gids {_triples(self.gids)}"
+        return f"id mapping: uids {triples(self.uids)}, gids {triples(self.gids)}"
 
 
 class MountFilesystem(Operation):
@@ -773,7 +773,8 @@ class Execute(Operation):
         return "exec " + " ".join(self.args)
 
 
-def _triples(values: list[int]) -> str:
+def triples(values: list[int]) -> str:
+    """Id mappings for a person: container id, host id and size of each range."""
     return " ".join(
         f"{values[i]}:{values[i + 1]}:{values[i + 2]}" for i in range(0, len(values), 3)
     )

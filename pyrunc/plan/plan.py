@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyrunc.plan.operations import namespace_names
+from pyrunc.plan.operations import namespace_names, triples
 from pyrunc.spec.words import escape
 
 TYPE_CHECKING = False
@@ -62,6 +62,14 @@ class Plan:
             lines += [f"resctrl: {line}" for line in self.resctrl.describe()]
         if self.oom_score_adj is not None:
             lines.append(f"host: oom_score_adj {self.oom_score_adj}  (/process/oomScoreAdj)")
+        for kind, ids in (("uid", self.uid_mappings), ("gid", self.gid_mappings)):
+            if ids:
+                lines.append(f"host: {kind}s {triples(ids)}  (/linux/{kind}Mappings)")
+        for clock, offset in self.time_offsets.items():
+            seconds, nanoseconds = offset.get("secs") or 0, offset.get("nanosecs") or 0
+            lines.append(
+                f"host: {clock} clock {seconds:+} s {nanoseconds} ns  (/linux/timeOffsets/{clock})"
+            )
         for name, device in self.net_devices.items():
             pointer = f"/linux/netDevices/{escape(name)}"
             new_name = device.get("name") or name

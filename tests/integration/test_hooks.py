@@ -14,16 +14,10 @@ from helpers.leaks import Leaks
 from helpers.mountinfo import parse
 from helpers.runtime import Runtime
 
+from pyrunc.spec.tables import HOOKS
+
 pytestmark = pytest.mark.root
 
-KINDS = (
-    "prestart",
-    "createRuntime",
-    "createContainer",
-    "startContainer",
-    "poststart",
-    "poststop",
-)
 #: Those that are executed in the container's namespaces.
 INSIDE = ("createContainer", "startContainer")
 NAMESPACES = ("mnt", "pid", "net", "ipc", "uts")
@@ -119,7 +113,7 @@ def namespaces(pid: int | str) -> dict[str, str]:
 def test_each_in_its_namespaces_at_its_moment(
     runtime: Runtime, bundle: Bundle, container_id: str, hooks: Hooks, no_leaks: Leaks
 ) -> None:
-    for kind in KINDS:
+    for kind in HOOKS:
         hooks.add(kind, "first")
         hooks.add(kind, "second", timeout=30)
     bundle.config["annotations"] = {"org.example.key": "value"}
@@ -153,7 +147,7 @@ def test_each_in_its_namespaces_at_its_moment(
         # the path is resolved where the hook runs, but for createContainer
         inside = "/inside" in note["root"]
         assert inside == (kind == "startContainer"), kind
-    assert [n["args"].split()[1] for n in hooks.notes()] == ["first", "second"] * len(KINDS)
+    assert [n["args"].split()[1] for n in hooks.notes()] == ["first", "second"] * len(HOOKS)
 
 
 def test_hooks_of_create_find_the_mounts_made_and_the_root_not_entered(
@@ -328,7 +322,7 @@ def fails(
     return done.stderr
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HOOKS)
 def test_a_hook_that_takes_too_long_is_killed(
     runtime: Runtime, bundle: Bundle, container_id: str, hooks: Hooks, no_leaks: Leaks, kind: str
 ) -> None:
@@ -338,7 +332,7 @@ def test_a_hook_that_takes_too_long_is_killed(
     assert f"hooks.{kind}[0]: /bin/sh was killed: it did not end within its timeout" in said
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HOOKS)
 def test_a_hook_that_is_missing(
     runtime: Runtime, bundle: Bundle, container_id: str, hooks: Hooks, no_leaks: Leaks, kind: str
 ) -> None:
@@ -346,7 +340,7 @@ def test_a_hook_that_is_missing(
     assert f"hooks.{kind}[0]: /no/such execve: No such file or directory" in said
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HOOKS)
 def test_a_hook_that_dies_by_a_signal(
     runtime: Runtime, bundle: Bundle, container_id: str, hooks: Hooks, no_leaks: Leaks, kind: str
 ) -> None:
@@ -355,7 +349,7 @@ def test_a_hook_that_dies_by_a_signal(
     assert f"hooks.{kind}[0]: /bin/sh was killed by signal 10" in said
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HOOKS)
 def test_hooks_have_no_descriptors_of_the_runtime(
     runtime: Runtime, bundle: Bundle, container_id: str, hooks: Hooks, kind: str
 ) -> None:

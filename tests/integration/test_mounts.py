@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from helpers.bundle import Bundle
 from helpers.command import wait_until
+from helpers.containers import output, refused, user_namespace
 from helpers.leaks import Leaks
 from helpers.mountinfo import Mount, parse
 from helpers.runtime import Runtime
@@ -32,16 +33,6 @@ def mount(bundle: Bundle, destination: str, source: str | Path, *options: str, *
 def listed(runtime: Runtime, bundle: Bundle, container: str) -> dict[str, Mount]:
     """The mounts of the container."""
     return parse(runtime.run(container, bundle.sh(LISTING).path).stdout)
-
-
-def output(runtime: Runtime, bundle: Bundle, container: str, script: str) -> str:
-    return runtime.run(container, bundle.sh(script).path).stdout
-
-
-def refused(runtime: Runtime, bundle: Bundle, container: str) -> str:
-    done = runtime.create(container, bundle.path, check=False)
-    assert done.returncode == 1
-    return done.stderr
 
 
 @pytest.fixture
@@ -492,17 +483,11 @@ def test_what_is_written_is_mapped_back(
     assert (made.st_uid, made.st_gid) == (5, 9)
 
 
-def user_namespace(bundle: Bundle) -> None:
-    bundle.config["linux"]["uidMappings"] = mapping(0, 100000, 65536)
-    bundle.config["linux"]["gidMappings"] = mapping(0, 200000, 65536)
-    bundle.namespaces({"type": "user"})
-
-
 def test_without_mappings_it_takes_those_of_the_user_namespace(
     runtime: Runtime, bundle: Bundle, container_id: str, tree: Path, no_leaks: Leaks
 ) -> None:
     give(tree, 5, 9)
-    user_namespace(bundle)
+    user_namespace(bundle, 100000, 200000)
     mount(bundle, "/mnt", tree, "rbind", "idmap")
     nobody = "65534:65534\n"
     # the ids of the one that is not mapped are not in the namespace
@@ -513,7 +498,7 @@ def test_mappings_of_its_own_in_a_user_namespace(
     runtime: Runtime, bundle: Bundle, container_id: str, tree: Path, no_leaks: Leaks
 ) -> None:
     give(tree, 5, 9)
-    user_namespace(bundle)
+    user_namespace(bundle, 100000, 200000)
     maps = {"uidMappings": mapping(0, 100100), "gidMappings": mapping(0, 200200)}
     mount(bundle, "/mnt", tree, "rbind", "ridmap", **maps)
     assert output(runtime, bundle, container_id, OWNERS) == "105:209\n" * 2
@@ -610,7 +595,7 @@ def test_cgroups_are_mounted_as_the_container_may_see_them(
 def test_a_symlink_is_copied_into_a_user_namespace(
     runtime: Runtime, bundle: Bundle, container_id: str
 ) -> None:
-    user_namespace(bundle)
+    user_namespace(bundle, 100000, 200000)
     os.chown(bundle.rootfs, 100000, 200000)
     (bundle.path / "closed").mkdir(mode=0o700)
     (bundle.path / "closed" / "link").symlink_to("/etc/passwd")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from helpers.bundle import Bundle
 from helpers.command import wait_until
+from helpers.containers import sleeping
 from helpers.leaks import Leaks
 from helpers.runtime import Runtime
 
@@ -63,13 +64,6 @@ def path_of(pid: int, kind: str) -> str:
 
 def links(pid: int | str) -> dict[str, str]:
     return {kind: os.readlink(f"/proc/{pid}/ns/{name}") for kind, (name, _) in TYPES.items()}
-
-
-def sleeping(runtime: Runtime, bundle: Bundle, container: str) -> int:
-    runtime.create(container, bundle.args("sleep", "1000").path)
-    runtime("start", container)
-    pid: int = runtime.state(container)["pid"]
-    return pid
 
 
 def ask(bundle: Bundle, *kinds: str, **paths: str) -> None:

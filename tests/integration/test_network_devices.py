@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from helpers.bundle import Bundle
+from helpers.containers import user_namespace
 from helpers.island import Island, IslandRuntime, new_island
 from helpers.leaks import Leaks
 from helpers.runtime import Runtime
@@ -166,9 +167,7 @@ def test_hooks_and_sysctls_find_the_device(
 def test_a_user_namespace_makes_no_difference(
     host: IslandRuntime, island: Island, bundle: Bundle, container_id: str
 ) -> None:
-    mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
-    bundle.config["linux"].update(uidMappings=mapping, gidMappings=mapping)
-    bundle.namespaces({"type": "user"})
+    user_namespace(bundle)
     island.ip("address", "add", "10.5.0.1/24", "dev", "outer")
     want(bundle, outer="eth0")
     devices = in_container(host, bundle, container_id)

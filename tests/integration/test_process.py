@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from helpers.bundle import Bundle
+from helpers.containers import output, refused, sleeping
 from helpers.kernel import Scheduling, io_priority, scheduling
 from helpers.leaks import Leaks
 from helpers.runtime import Runtime
@@ -20,24 +21,6 @@ from pyrunc.host.facts import HostFacts
 pytestmark = pytest.mark.root
 
 CAPABILITY_SETS = ("bounding", "permitted", "effective", "inheritable", "ambient")
-
-
-def output(runtime: Runtime, bundle: Bundle, container: str, script: str) -> str:
-    return runtime.run(container, bundle.sh(script).path).stdout
-
-
-def sleeping(runtime: Runtime, bundle: Bundle, container: str) -> int:
-    """Start the container with a program that sleeps; its pid."""
-    runtime.create(container, bundle.args("sleep", "1000").path)
-    runtime("start", container)
-    pid: int = runtime.state(container)["pid"]
-    return pid
-
-
-def refused(runtime: Runtime, bundle: Bundle, container: str) -> str:
-    done = runtime.create(container, bundle.save().path, check=False)
-    assert done.returncode == 1
-    return done.stderr
 
 
 def status(pid: int) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from helpers.bundle import Bundle
+from helpers.containers import output, refused, user_namespace
 from helpers.leaks import Leaks
 from helpers.mountinfo import parse
 from helpers.runtime import Runtime
@@ -20,22 +21,6 @@ from pyrunc.plan.plan import Plan
 from pyrunc.spec.loader import load_bundle
 
 pytestmark = pytest.mark.root
-
-
-def output(runtime: Runtime, bundle: Bundle, container: str, script: str) -> str:
-    return runtime.run(container, bundle.sh(script).path).stdout
-
-
-def refused(runtime: Runtime, bundle: Bundle, container: str) -> str:
-    done = runtime.create(container, bundle.save().path, check=False)
-    assert done.returncode == 1
-    return done.stderr
-
-
-def user_namespace(bundle: Bundle) -> None:
-    mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
-    bundle.config["linux"].update(uidMappings=mapping, gidMappings=mapping)
-    bundle.namespaces({"type": "user"})
 
 
 # ---- devices ------------------------------------------------------------------------------------

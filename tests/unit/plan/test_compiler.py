@@ -438,3 +438,18 @@ def test_network_devices_are_moved_once_the_namespace_is_there(
     lines = plan.describe()
     assert "host: move network device eth0, as outer  (/linux/netDevices/eth0)" in lines
     assert "host: move network device eth1, as eth1  (/linux/netDevices/eth1)" in lines
+
+
+def test_what_is_done_on_the_host_is_described_too(config: Config, compile_config: Compile) -> None:
+    with_user_namespace(config)
+    namespace(config, "time")
+    config["linux"]["timeOffsets"] = {"boottime": {"secs": -3, "nanosecs": 4}, "monotonic": {}}
+    config["process"]["oomScoreAdj"] = 7
+    lines = compile_config(config).describe()
+    assert [line for line in lines if line.startswith("host: ")] == [
+        "host: oom_score_adj 7  (/process/oomScoreAdj)",
+        "host: uids 0:100000:65536  (/linux/uidMappings)",
+        "host: gids 0:100000:65536  (/linux/gidMappings)",
+        "host: boottime clock -3 s 4 ns  (/linux/timeOffsets/boottime)",
+        "host: monotonic clock +0 s 0 ns  (/linux/timeOffsets/monotonic)",
+    ]
