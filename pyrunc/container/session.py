@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     Handler = Callable[[channel.Message], bytes | Steps[bytes]]
 
 
+_INFINITY = (1 << 64) - 1  # RLIM_INFINITY
+
+
 def close_all(fds: Sequence[int]) -> None:
     for fd in fds:
         if fd >= 0:
@@ -232,6 +235,8 @@ class Session:
             self.cgroup.apply()
         if self.resctrl is not None:
             self.resctrl.join(self.pid)
+        if plan.hard_limits:
+            _allow(self.pid, plan.hard_limits)
         if plan.oom_score_adj is not None:
             self._write("oom_score_adj", str(plan.oom_score_adj), "/process/oomScoreAdj")
         return b""
@@ -271,6 +276,21 @@ class Session:
         os.waitpid(first, 0)
         self.cgroup.apply()
         return b""
+
+
+def _allow(pid: int, hard_limits: dict[int, int]) -> None:
+    """Raise hard limits of a process. Where that is not allowed, the process will be refused itself, and tell."""
+    import resource
+
+    for kind, wanted in hard_limits.items():
+        soft, hard = resource.prlimit(pid, kind)
+        value = resource.RLIM_INFINITY if wanted == _INFINITY else wanted
+        if hard == resource.RLIM_INFINITY or wanted <= hard:
+            continue
+        try:
+            resource.prlimit(pid, kind, (soft, value))
+        except (OSError, ValueError, OverflowError):
+            continue
 
 
 def operations_after_start(operations: list[Operation]) -> dict[str, list[str]]:

@@ -43,6 +43,7 @@ from pyrunc.plan.process import (
     compile_label,
     compile_limits,
     compile_personality,
+    hard_limits,
 )
 from pyrunc.plan.rootfs import compile_console, compile_hiding, compile_hooks, compile_rootfs
 from pyrunc.spec.rules_linux import sysctl_path
@@ -91,6 +92,7 @@ def compile_plan(
         from pyrunc.plan.resctrl import compile_resctrl
 
         plan.resctrl = compile_resctrl(linux["intelRdt"], container_id, facts)
+    plan.hard_limits = hard_limits(context, context.process)
     plan.oom_score_adj = context.process.get("oomScoreAdj")
     return plan
 
@@ -228,5 +230,6 @@ def compile_exec(
     compile_identity(context, process, "/process")
     plan = Plan(context.inside, cgroup)
     plan.preserve_fds = options.preserve_fds
+    plan.hard_limits = hard_limits(context, process)
     plan.oom_score_adj = process.get("oomScoreAdj")
     return plan

@@ -29,6 +29,7 @@ class Plan:
         time_offsets: linux.timeOffsets.
         net_devices: linux.netDevices.
         resctrl: groups of resctrl (linux.intelRdt), or None.
+        hard_limits: {resource: hard limit} that the runtime has to allow, because the process itself could not.
         oom_score_adj: score to write for the process, or None.
     """
 
@@ -43,6 +44,7 @@ class Plan:
         self.time_offsets: dict[str, Any] = {}
         self.net_devices: dict[str, Any] = {}
         self.resctrl: ResctrlPlan | None = None
+        self.hard_limits: dict[int, int] = {}
         self.oom_score_adj: int | None = None
 
     def encode(self) -> bytes:

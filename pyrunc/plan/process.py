@@ -126,6 +126,13 @@ def compile_limits(context: Context, process: dict[str, Any], pointer: str) -> N
         context.add(SetIoPriority(value), pointer + "/ioPriority")
 
 
+def hard_limits(context: Context, process: dict[str, Any]) -> dict[int, int]:
+    """Hard limits that only the runtime can raise: a privilege over a user namespace does not count (prlimit(2))."""
+    if not (context.in_user_namespace and context.facts.is_privileged):
+        return {}
+    return {RLIMITS[limit["type"]]: limit["hard"] for limit in process.get("rlimits") or ()}
+
+
 def compile_personality(context: Context) -> None:
     """Add linux.personality and linux.memoryPolicy."""
     personality = context.linux.get("personality")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.bundle import Bundle
-from helpers.containers import output, refused, sleeping
+from helpers.containers import output, refused, sleeping, user_namespace
 from helpers.kernel import Scheduling, io_priority, scheduling
 from helpers.leaks import Leaks
 from helpers.runtime import Runtime
@@ -213,6 +214,33 @@ def test_a_limit_that_cannot_be_raised(
     bundle.config["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 1, "hard": huge}]
     error = refused(runtime, bundle, container_id)
     assert "process.rlimits[0]: prlimit: Operation not permitted" in error
+
+
+@pytest.mark.parametrize("mapped", [False, True], ids=["plain", "user-namespace"])
+@pytest.mark.parametrize("exec_", [False, True], ids=["create", "exec"])
+def test_a_limit_above_that_of_the_runtime(
+    runtime: Runtime, bundle: Bundle, container_id: str, mapped: bool, exec_: bool
+) -> None:
+    if "CAP_SYS_RESOURCE" not in HostFacts().capabilities:
+        pytest.skip("CAP_SYS_RESOURCE is missing: no limit can be raised")
+    if mapped:
+        user_namespace(bundle)
+    _, hard = resource.getrlimit(resource.RLIMIT_MSGQUEUE)
+    if hard == resource.RLIM_INFINITY:
+        pytest.skip("the limit is infinite already")
+    wanted = {"type": "RLIMIT_MSGQUEUE", "soft": hard + 1, "hard": hard + 2}
+    expected = [str(hard + 1), str(hard + 2)]
+    if not exec_:
+        bundle.config["process"]["rlimits"] = [wanted]
+        assert limits(sleeping(runtime, bundle, container_id))["Max msgqueue size"] == expected
+        return
+    sleeping(runtime, bundle, container_id)
+    path = bundle.path / "process.json"
+    process = dict(bundle.config["process"], args=["cat", "/proc/self/limits"], rlimits=[wanted])
+    path.write_text(json.dumps(process))
+    lines = runtime("exec", "--process", path, container_id).stdout.splitlines()
+    (line,) = [line for line in lines if line.startswith("Max msgqueue size")]
+    assert line[25:].split()[:2] == expected
 
 
 @pytest.mark.parametrize("score", [0, 123, 1000])

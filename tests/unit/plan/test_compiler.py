@@ -453,3 +453,14 @@ def test_what_is_done_on_the_host_is_described_too(config: Config, compile_confi
         "host: boottime clock -3 s 4 ns  (/linux/timeOffsets/boottime)",
         "host: monotonic clock +0 s 0 ns  (/linux/timeOffsets/monotonic)",
     ]
+
+
+def test_hard_limits_that_only_the_runtime_can_raise(
+    config: Config, compile_config: Compile
+) -> None:
+    config["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 10, "hard": 20}]
+    # with its privileges over the host the process does it itself
+    assert compile_config(config).hard_limits == {}
+    with_user_namespace(config)
+    assert compile_config(config).hard_limits == {7: 20}
+    assert compile_config(config, {"is_privileged": False, "euid": 1000}).hard_limits == {}
