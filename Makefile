@@ -79,8 +79,12 @@ format:
 
 # --- tests ------------------------------------------------------------------------------------------------------
 
+# A CRIU that works on this kernel; without one, the tests of checkpoints are skipped.
+build/.stamp-criu: scripts/install-criu | build/.stamp-system-test
+	scripts/install-criu build/criu && touch $@ || true
+
 # TESTS="tests/unit -k seccomp" narrows it down.
-test: build build/.stamp-system-test build/.stamp-system-conformance
+test: build build/.stamp-system-test build/.stamp-system-conformance build/.stamp-criu
 	$(VENV)/bin/pytest $(TESTS)
 
 # Every validation program of runtime-tools, side by side with Debian's runc.

@@ -66,6 +66,10 @@ def frozen(name: str, path: Path) -> bytes:
     filename = f"{name.replace('.', '/')}.py"
     if path.name == "__init__.py":
         filename = f"{name.replace('.', '/')}/__init__.py"
+        if name == "encodings":
+            # the many that are not frozen are beside the rest of the standard library
+            source = "__path__ = [place + '/encodings' for place in __import__('sys').path]"
+            tree.body[after_futures(tree) : 0] = ast.parse(source).body
         if name.partition(".")[0] == PACKAGE:
             place = "/" + name.replace(".", "/")
             tree.body[after_futures(tree) : 0] = ast.parse(

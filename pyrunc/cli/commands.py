@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 #: Each is a module of this package, which is imported when it is needed.
 COMMANDS = (
+    "checkpoint",
     "create",
     "delete",
     "events",
@@ -35,6 +36,7 @@ COMMANDS = (
     "pause",
     "plan",
     "ps",
+    "restore",
     "resume",
     "run",
     "spec",

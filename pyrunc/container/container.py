@@ -6,12 +6,14 @@ import os
 
 from pyrunc import log
 from pyrunc.cgroups import Cgroup
-from pyrunc.container.store import START_SOCKET, Store
+from pyrunc.container.store import CRIU_ROOT, START_SOCKET, Store
 from pyrunc.errors import NotFoundError, PyruncError, StateError
 from pyrunc.host import procfs, signals
 from pyrunc.host.signals import SIGKILL
 from pyrunc.host.waiting import finish
 from pyrunc.spec.version import OCI_VERSION
+
+EINVAL = 22
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -298,6 +300,8 @@ class Container:
         resctrl = self.resctrl
         if resctrl is not None:
             resctrl.destroy()
+        if os.path.exists(self.store.path_of(CRIU_ROOT)):
+            unmount_criu_root(self.store)
 
     def kill_process(self) -> None:
         """SIGKILL to the container process, and wait for its end. No error where it has ended."""
@@ -374,6 +378,18 @@ def unmount_shared(state: dict[str, Any]) -> None:
         if code:
             log.warning(f"umount {rootfs}: {os.strerror(code)}")
             return
+
+
+def unmount_criu_root(store: Store) -> None:
+    """Take down the mount that a restoration needs, and its directory. Raises PyruncError."""
+    from pyrunc.host import shim
+
+    path = store.path_of(CRIU_ROOT)
+    if os.path.exists(path):
+        code = shim.unmount(path)
+        if code not in (0, EINVAL):  # EINVAL: nothing is mounted there
+            raise PyruncError(f"umount {path}: {os.strerror(code)}", errno=code)
+        store.remove_directory(CRIU_ROOT)
 
 
 def delete_remains(root: str, container_id: str) -> None:

@@ -13,6 +13,7 @@ from pyrunc.container.hooks import run_all_hooks, run_hooks
 from pyrunc.container.session import Session, close_all, operations_after_start
 from pyrunc.container.store import (
     CONFIG,
+    NOTIFY,
     START_SOCKET,
     Store,
     remove_file,
@@ -124,7 +125,7 @@ def compile_bundle(
 ) -> Plan:
     """Compile the plan that `create` would carry out. Raises what the compilers do."""
     bundle = _with_notify_socket(root, container_id, bundle, options)
-    cgroup = _compile_cgroup(container_id, bundle, options, facts)
+    cgroup = plan_cgroup(container_id, bundle, options, facts)
     return _compile_plan(container_id, bundle, options, facts, cgroup)
 
 
@@ -138,9 +139,10 @@ def _with_notify_socket(
     return with_socket(bundle, os.path.join(root, container_id))
 
 
-def _compile_cgroup(
+def plan_cgroup(
     container_id: str, bundle: Bundle, options: CreateOptions, facts: HostFacts
 ) -> CgroupPlan:
+    """The cgroup that the container will have. Raises what `compile_cgroup` does."""
     return compile_cgroup(
         bundle.config,
         container_id,
@@ -209,10 +211,10 @@ def creating(
         log.warning(str(warning))
     facts = HostFacts()
     check_privileges(bundle.config, facts)
-    cgroup = _compile_cgroup(container_id, bundle, options, facts)
+    cgroup = plan_cgroup(container_id, bundle, options, facts)
     store.make()
     with store:
-        creation = _Creation(store, bundle, options, facts, cgroup)
+        creation = Creation(store, bundle, options, facts, cgroup)
         try:
             return (yield from creation.run())
         except BaseException:
@@ -242,7 +244,7 @@ def _check_console(bundle: Bundle, options: CreateOptions) -> None:
         )
 
 
-class _Creation:
+class Creation:
     """One container in the making."""
 
     def __init__(
@@ -335,7 +337,7 @@ class _Creation:
         store, options = self.store, self.options
         bundle = _with_notify_socket(store.root, store.id, self.bundle, options)
         if options.notify_socket:
-            store.make_directory("notify", 0o755)
+            store.make_directory(NOTIFY, 0o755)
         plan = _compile_plan(store.id, bundle, options, self.facts, self.cgroup.plan)
         if plan.resctrl is not None:
             from pyrunc.container.resctrl import Resctrl

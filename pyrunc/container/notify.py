@@ -14,6 +14,7 @@ import time
 
 from pyrunc import log
 from pyrunc.container.channel import with_short_path
+from pyrunc.container.store import NOTIFY
 from pyrunc.errors import UsageError
 from pyrunc.spec.loader import Bundle
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from pyrunc.container.container import Container
 
-DIRECTORY = "notify"
 _SOCKET = "notify.sock"
 _MOUNT_POINT = "/run/notify"
 _OPTIONS = ["bind", "nosuid", "noexec", "nodev", "ro"]
@@ -37,7 +37,7 @@ def with_socket(bundle: Bundle, state_directory: str) -> Bundle:
     config: dict[str, Any] = dict(bundle.config)
     mount = {
         "destination": _MOUNT_POINT,
-        "source": os.path.join(state_directory, DIRECTORY),
+        "source": os.path.join(state_directory, NOTIFY),
         "options": _OPTIONS,
     }
     config["mounts"] = [*(config.get("mounts") or ()), mount]
@@ -67,7 +67,7 @@ class NotifySocket:
         self.ready = False
         self._manager = _datagram()
         self._socket = _datagram()
-        directory = container.store.path_of(DIRECTORY)
+        directory = container.store.path_of(NOTIFY)
         try:
             try:
                 if manager.startswith("@"):

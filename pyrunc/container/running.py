@@ -33,7 +33,7 @@ def run(root: str, container_id: str, bundle: Bundle, options: CreateOptions) ->
             else:
                 container.start()
         except BaseException:
-            _discard(container)
+            delete_if_there(container)
             raise
         return 0
     if not options.no_subreaper:
@@ -64,15 +64,16 @@ def run(root: str, container_id: str, bundle: Bundle, options: CreateOptions) ->
             code = supervisor.wait(pid, pidfd)
         os.close(pidfd)
     except BaseException:
-        _discard(container)
+        delete_if_there(container)
         raise
     if not options.keep:
-        container.delete(force=True)
+        delete_if_there(container)
     return code
 
 
-def _discard(container: Container) -> None:
+def delete_if_there(container: Container) -> None:
+    """Delete a container that has ended: unless a failing hook of its start, or a checkpoint, has had it deleted."""
     try:
         container.delete(force=True)
-    except NotFoundError:  # a failing hook of the start has had it deleted
+    except NotFoundError:
         return

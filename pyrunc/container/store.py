@@ -3,6 +3,7 @@
     ROOT/ID/state.json   what is known of the container
     ROOT/ID/config.json  its configuration, as it was when it was created
     ROOT/ID/start.sock   where it waits for `start`; gone once it was started
+    ROOT/ID/criu-root/   where its rootfs is mounted while it is restored
     ROOT/ID/notify/      with the socket of its sd_notify(3), where $NOTIFY_SOCKET was set
 
 The directory itself is locked (flock(2)) by whoever changes the container. A file is written beside its place and
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 STATE = "state.json"
 CONFIG = "config.json"
 START_SOCKET = "start.sock"
+NOTIFY = "notify"
+CRIU_ROOT = "criu-root"
 LOCK_TIMEOUT = 10.0  # seconds
 
 #: What state.json always has.
@@ -235,6 +238,14 @@ class Store:
         except OSError as error:
             raise PyruncError(f"{path}: {error.strerror}", errno=error.errno or 0) from None
 
+    def remove_directory(self, name: str) -> None:
+        """Remove an empty directory in it. Raises PyruncError."""
+        path = os.path.join(self.path, name)
+        try:
+            os.rmdir(path)
+        except OSError as error:
+            raise PyruncError(f"{path}: {error.strerror}", errno=error.errno or 0) from None
+
     def write_state(self, state: dict[str, Any]) -> None:
         self.write(STATE, dumps(state))
 
@@ -299,8 +310,9 @@ class Store:
                 try:
                     os.unlink(path)
                 except IsADirectoryError:
-                    for below in os.listdir(path):
-                        os.unlink(os.path.join(path, below))
+                    if name == NOTIFY:  # of others, which may be mount points, only empty ones
+                        for below in os.listdir(path):
+                            os.unlink(os.path.join(path, below))
                     os.rmdir(path)
             os.rmdir(self.path)
         except FileNotFoundError:

@@ -44,15 +44,25 @@ int pyrunc_bpf_open(uint32_t id);
 
 int umount2(const char *target, int flags);
 int setns(int fd, int nstype);
+int mount(const char *source, const char *target, const char *type, unsigned long flags, const void *data);
+long syscall(long number, ...);
+struct open_how {
+    uint64_t flags;
+    uint64_t mode;
+    uint64_t resolve;
+};
 int prctl(int option, unsigned long arg2, unsigned long arg3, unsigned long arg4, unsigned long arg5);
 """)
 
 ffi.set_source(
     "pyrunc.host._shim",
     """
+#include <linux/openat2.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include "csrc/common/hook.h"
 #include "csrc/shim/bpf.h"
 #include "csrc/shim/spawn.h"
