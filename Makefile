@@ -12,7 +12,7 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check
 SOURCES := setup.py pyproject.toml $(shell find csrc pyrunc -type f \
 	\( -name '*.[ch]' -o -name '*.py' -o -name '*.json' \) ! -path pyrunc/spec/_check.py)
 
-.PHONY: build install uninstall lint format test conformance vm-test demo clean
+.PHONY: build install uninstall release lint format test conformance vm-test demo clean
 
 # --- build ------------------------------------------------------------------------------------------------------
 
@@ -62,6 +62,10 @@ uninstall:
 	rm -rf $(LIBDIR)
 	rm -f $(BINDIR)/pyrunc $(MANDIR)/pyrunc.8 $(MANDIR)/pyrunc-*.8
 
+# What is released, with its SBOM, in dist/: see docs/release.md.
+release: build
+	$(VENV)/bin/python -W ignore scripts/release.py
+
 # --- checks -----------------------------------------------------------------------------------------------------
 
 lint: build build/.stamp-system-lint
@@ -69,6 +73,7 @@ lint: build build/.stamp-system-lint
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/mypy scripts/demo.py
+	$(VENV)/bin/mypy scripts/release.py
 	clang-format --dry-run -Werror $(shell find csrc -name '*.[ch]')
 	$(VENV)/bin/python setup.py -q analyze
 
@@ -101,6 +106,6 @@ demo: build build/.stamp-system-demo
 	$(VENV)/bin/python scripts/demo.py
 
 clean:
-	rm -rf build $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build dist $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f pyrunc/spec/_check.py
 	find pyrunc tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
