@@ -44,6 +44,10 @@ $(VENV)/.stamp-package: $(SOURCES) build/.stamp-system-build $(VENV)/.stamp-requ
 LIBDIR := $(DESTDIR)$(PREFIX)/lib/pyrunc
 BINDIR := $(DESTDIR)$(PREFIX)/bin
 MANDIR := $(DESTDIR)$(PREFIX)/share/man/man8
+SHAREDIR := $(DESTDIR)$(PREFIX)/share
+# Where bash, zsh and fish look for what completes command lines.
+COMPLETIONS := $(SHAREDIR)/bash-completion/completions/pyrunc $(SHAREDIR)/zsh/site-functions/_pyrunc \
+	$(SHAREDIR)/fish/vendor_completions.d/pyrunc.fish
 MANPAGES = $(wildcard docs/man/*.8)
 
 # A tree of its own, with all that the package depends on: nothing of it can be shadowed by, or shadow, other packages.
@@ -57,9 +61,15 @@ install: build
 	$(VENV)/bin/python -m compileall -q -s $(LIBDIR) -p $(PREFIX)/lib/pyrunc $(LIBDIR)
 	install -m 0755 build/stage/bin/pyrunc $(BINDIR)/pyrunc
 	$(if $(MANPAGES),install -D -m 0644 -t $(MANDIR) $(MANPAGES))
+	install -d $(dir $(COMPLETIONS))
+	for place in $(COMPLETIONS); do \
+		case $$place in *.fish) shell=fish ;; *_pyrunc) shell=zsh ;; *) shell=bash ;; esac; \
+		$(VENV)/bin/pyrunc completion $$shell >$$place && chmod 0644 $$place || exit 1; \
+	done
 
 uninstall:
 	rm -rf $(LIBDIR)
+	rm -f $(COMPLETIONS)
 	rm -f $(BINDIR)/pyrunc $(MANDIR)/pyrunc.8 $(MANDIR)/pyrunc-*.8
 
 # What is released, with its SBOM, in dist/: see docs/release.md.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 #: Each is a module of this package, which is imported when it is needed.
 COMMANDS = (
     "checkpoint",
+    "completion",
     "create",
     "delete",
     "events",

@@ -40,11 +40,18 @@ def test_make_install_and_uninstall(tmp_path: Path) -> None:
     (bundle / "rootfs").mkdir(parents=True)
     call(program, "spec", "--bundle", bundle, **plain)
     assert call(program, "validate", bundle, **plain).stdout == "valid\n"
+    words = ("--criu", "nosuchcriu", "restore", "--bundle", bundle, "box")
+    done = subprocess.run([program, *words], capture_output=True, check=False, env={})
+    assert b"install CRIU" in done.stderr
     (bundle / "config.json").write_text("{}")
     done = subprocess.run([program, "validate", bundle], capture_output=True, check=False, env={})
     assert (done.returncode, done.stderr) == (1, b"")
     assert b"ociVersion" in done.stdout
     assert (prefix / "share/man/man8/pyrunc-run.8").is_file()
+    bash = prefix / "share/bash-completion/completions/pyrunc"
+    assert bash.read_text() == call(program, "completion", "bash", **plain).stdout
+    assert (prefix / "share/zsh/site-functions/_pyrunc").read_text().startswith("#compdef")
+    assert (prefix / "share/fish/vendor_completions.d/pyrunc.fish").is_file()
     init = prefix / "lib/pyrunc/pyrunc/libexec/pyrunc-init"
     assert os.access(init, os.X_OK)
     assert list((prefix / "lib/pyrunc/pyrunc").glob("__pycache__/errors.*.pyc"))
