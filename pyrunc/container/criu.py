@@ -32,12 +32,19 @@ else:
 #: Types of requests and responses.
 DUMP = 1
 RESTORE = 2
+CHECK = 3
 PRE_DUMP = 4
 NOTIFY = 6
 FEATURE_CHECK = 9
 VERSION = 10
 
-_NAMES = {DUMP: "dump", RESTORE: "restore", PRE_DUMP: "pre-dump", FEATURE_CHECK: "feature check"}
+_NAMES = {
+    DUMP: "dump",
+    RESTORE: "restore",
+    CHECK: "check",
+    PRE_DUMP: "pre-dump",
+    FEATURE_CHECK: "feature check",
+}
 
 #: --manage-cgroups-mode, by the numbers that CRIU has.
 CGROUP_MODES = {"ignore": 0, "soft": 3, "full": 4, "strict": 5}
