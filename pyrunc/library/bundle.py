@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from pyrunc.errors import BundleError, Violation
-from pyrunc.spec import loader
+from pyrunc.spec import loader, template
 from pyrunc.spec.json import dumps, loads
 from pyrunc.spec.validate import violations
 
@@ -61,6 +61,15 @@ class Bundle(loader.Bundle):
     @classmethod
     def _of(cls, bundle: loader.Bundle) -> Bundle:
         return cls(bundle.path, bundle.config, bundle.rootfs)
+
+    @staticmethod
+    def default_config(*, rootless: bool = False) -> dict[str, Any]:
+        """A new configuration to start from: what `pyrunc spec` writes. It runs `sh` with a terminal in `rootfs`.
+
+        Args:
+            rootless: for a caller without privileges.
+        """
+        return template.default_config(rootless)
 
     @staticmethod
     def validate(bundle: Path | Mapping[str, Any]) -> list[Violation]:

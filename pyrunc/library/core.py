@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -18,10 +19,10 @@ from pyrunc.container.supervise import receive_master
 from pyrunc.errors import NotFoundError, PyruncError, StateError, TimeoutExpired, UsageError
 from pyrunc.host import children, procfs
 from pyrunc.host.facts import HostFacts
-from pyrunc.host.signals import kill_and_wait
+from pyrunc.host.signals import SIGKILL, kill_and_wait
 from pyrunc.host.waiting import FOREVER, until_readable
 from pyrunc.library.bundle import Bundle, Path
-from pyrunc.library.process import BaseProcess, reap_abandoned, to_signal
+from pyrunc.library.process import BaseProcess, reap_abandoned, reap_ended, to_signal
 from pyrunc.library.stdio import DEVNULL, Stdio, Streams
 from pyrunc.spec import loader
 from pyrunc.spec.words import without_nulls
@@ -453,8 +454,28 @@ class CoreContainer(Generic[P]):
             f"container {self.id} has ended; how, only the program that created it was told"
         )
 
+    def _killing(self) -> Steps[None]:
+        """SIGKILL, and wait for the end. The first process of a pid namespace ends only when all others in it have been
+        taken away by their parents: and this program is the parent of those that it has executed."""
+        container = self._fresh()
+        try:
+            pidfd = container.open_pidfd()
+        except StateError:
+            return
+        deadline = time.monotonic() + 10.0
+        try:
+            container.kill(SIGKILL)
+            while time.monotonic() < deadline and not (yield from until_readable(pidfd, 0.01)):
+                reap_ended()
+        except StateError:
+            return
+        finally:
+            os.close(pidfd)
+
     def _deleting(self, force: bool) -> Steps[None]:
         try:
+            if force:
+                yield from self._killing()
             yield from self._fresh().deleting(force)
         except NotFoundError:
             if not force:

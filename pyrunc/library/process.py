@@ -8,6 +8,7 @@ import os
 import select
 import threading
 import time
+import weakref
 from typing import IO, TYPE_CHECKING, TypeVar
 
 from pyrunc.container.supervise import set_terminal_size
@@ -27,6 +28,18 @@ _PIPE_BUF = 512  # bytes that a pipe takes without blocking when poll(2) says so
 # Pidfds of children that nobody refers to any more; they are taken away when they have ended. There is no lock, as
 # the garbage collector adds to it at any time: who has removed one from the list has it.
 _abandoned: list[int] = []
+
+
+# Processes that somebody refers to.
+_living: weakref.WeakSet[BaseProcess] = weakref.WeakSet()
+
+
+def reap_ended() -> None:
+    """Take away all children that have ended; their exit codes are kept for whoever refers to them."""
+    for process in list(_living):
+        if process.exit_code is not None:
+            _living.discard(process)
+    reap_abandoned()
 
 
 def reap_abandoned() -> None:
@@ -60,6 +73,7 @@ class BaseProcess:
         self._lock = threading.Lock()
         self._ended = False
         self._exit_code: int | None = None
+        _living.add(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} pid={self.pid} exit_code={self._exit_code}>"
@@ -289,7 +303,7 @@ class Process(BaseProcess):
             writer.flush()
             both = select.POLLIN if writer is self.stdout else 0
             poll.register(writer, both | select.POLLOUT if self._input else both)
-            self._after_write(writer, poll)
+            writer = self._after_write(writer, poll)
         while readers or self._input:
             left = _left(deadline)
             if left is not None and left <= 0:
@@ -297,9 +311,7 @@ class Process(BaseProcess):
             for fd, events in poll.poll(None if left is None else left * 1000):
                 if writer is not None and fd == writer.fileno() and events & ~select.POLLIN:
                     self._write_some(fd)
-                    self._after_write(writer, poll)
-                    if writer.closed:
-                        writer = None
+                    writer = self._after_write(writer, poll)
                 if fd in readers and events & ~select.POLLOUT and not self._read_some(readers[fd]):
                     poll.unregister(fd)
                     del readers[fd]
@@ -316,15 +328,16 @@ class Process(BaseProcess):
                 raise
             self._input = memoryview(b"")  # nobody reads any more
 
-    def _after_write(self, writer: IO[bytes], poll: select.poll) -> None:
-        """Once all is written, close a pipe; a terminal goes on."""
+    def _after_write(self, writer: IO[bytes], poll: select.poll) -> IO[bytes] | None:
+        """Once all is written, close a pipe, and return None; a terminal goes on."""
         if self._input:
-            return
+            return writer
         if writer is self.stdout:
             poll.modify(writer, select.POLLIN)
-        else:
-            poll.unregister(writer)
-            writer.close()
+            return writer
+        poll.unregister(writer)
+        writer.close()
+        return None
 
     def _read_some(self, file: IO[bytes]) -> bool:
         # what the file has in its buffer first

@@ -100,6 +100,11 @@ def test_communicate_with_one_that_does_not_read() -> None:
         assert process.communicate(bytes(1 << 20)) == (b"", None)
 
 
+def test_communicate_without_an_input_ends_it() -> None:
+    with start("cat; echo end", stdin=PIPE, stdout=PIPE) as process:
+        assert process.communicate() == (b"end\n", None)
+
+
 def test_communicate_in_time_or_not() -> None:
     with start("echo before; sleep 0.5; echo after", stdout=PIPE) as process:
         with pytest.raises(pyrunc.TimeoutExpired) as caught:
