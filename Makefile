@@ -12,7 +12,7 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check
 SOURCES := setup.py pyproject.toml $(shell find csrc pyrunc -type f \
 	\( -name '*.[ch]' -o -name '*.py' -o -name '*.json' \) ! -path pyrunc/spec/_check.py)
 
-.PHONY: build install uninstall release lint format test conformance vm-test demo clean
+.PHONY: build install uninstall release lint format test conformance torture vm-test demo clean
 
 # --- build ------------------------------------------------------------------------------------------------------
 
@@ -101,6 +101,10 @@ build/.stamp-criu: scripts/install-criu | build/.stamp-system-test
 # TESTS="tests/unit -k seccomp" narrows it down.
 test: build build/.stamp-system-test build/.stamp-system-conformance build/.stamp-criu
 	$(VENV)/bin/pytest $(TESTS)
+
+# The escapes and races of the security tests for many more rounds, where runc must be seen to lose them.
+torture: build build/.stamp-system-test
+	PYRUNC_TORTURE=1 $(VENV)/bin/pytest tests/integration/security
 
 # Every validation program of runtime-tools, side by side with Debian's runc.
 conformance: build build/.stamp-system-test build/.stamp-system-conformance

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -17,7 +18,6 @@ from typing import NamedTuple
 #: Changes whenever the way in which an image is made does, but not what describes it here.
 RECIPE = 1
 SUITE = "bookworm"
-MIRROR = "http://deb.debian.org/debian"
 USER = "tester"
 USER_ID = 1000
 
@@ -46,6 +46,27 @@ class Kernel(NamedTuple):
     suite: str
     package: str
     note: str
+
+
+@cache
+def mirror(codename: str) -> str:
+    """From where this system has a suite, without the final slash; others are beside it."""
+    found = subprocess.run(
+        [
+            "apt-get",
+            "indextargets",
+            "--format",
+            "$(REPO_URI)",
+            "Identifier: Packages",
+            f"Codename: {codename}",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    if not found:
+        raise SystemExit(f"apt has no source of {codename}")
+    return found[0].rstrip("/")
 
 
 KERNELS = {
@@ -126,7 +147,7 @@ def sources(kernel: Kernel) -> list[str]:
     """The lines of sources.list."""
     suites = [SUITE, f"{SUITE}-updates", f"{SUITE}-security", kernel.suite]
     return [
-        f"deb {MIRROR + '-security' * suite.endswith('-security')} {suite} main"
+        f"deb {mirror(f'{SUITE}-security' if suite.endswith('-security') else SUITE)} {suite} main"
         for suite in dict.fromkeys(suites)
     ]
 

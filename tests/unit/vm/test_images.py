@@ -28,10 +28,11 @@ def test_digest_changes_with_each_input(monkeypatch: pytest.MonkeyPatch) -> None
             assert digest("6.1") != before, name
 
 
-def test_sources_have_each_suite_once_and_security_apart() -> None:
+def test_sources_have_each_suite_once_and_security_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "mirror", lambda suite: f"http://mirror/{suite}")
     lines = sources(KERNELS["6.1"])
     assert len(lines) == len(set(lines)) == 3
-    assert lines[-1] == "deb http://deb.debian.org/debian-security bookworm-security main"
+    assert lines[-1] == "deb http://mirror/bookworm-security bookworm-security main"
     assert sources(KERNELS["newest"])[-1].split()[2] == "trixie-backports"
 
 
