@@ -68,6 +68,8 @@ MEMORY_MODES = {
     "MPOL_PREFERRED_MANY": 5,
     "MPOL_WEIGHTED_INTERLEAVE": 6,
 }
+#: Those that not every kernel has which is new enough for pyrunc.
+_MODES_SINCE = {"MPOL_PREFERRED_MANY": (5, 15), "MPOL_WEIGHTED_INTERLEAVE": (6, 9)}
 MEMORY_FLAGS = {
     "MPOL_F_NUMA_BALANCING": 1 << 13,
     "MPOL_F_RELATIVE_NODES": 1 << 14,
@@ -141,9 +143,15 @@ def compile_personality(context: Context) -> None:
         context.add(SetPersonality(value), "/linux/personality/domain")
     policy = context.linux.get("memoryPolicy")
     if policy:
-        mode = MEMORY_MODES[policy["mode"]]
-        for name in policy.get("flags") or ():
-            mode |= MEMORY_FLAGS[name]
+        name = policy["mode"]
+        since = _MODES_SINCE.get(name, (0, 0))
+        if context.facts.kernel < since:
+            raise HostError.asked_by(
+                "/linux/memoryPolicy/mode", f"{name} needs Linux {since[0]}.{since[1]}"
+            )
+        mode = MEMORY_MODES[name]
+        for flag in policy.get("flags") or ():
+            mode |= MEMORY_FLAGS[flag]
         nodes = parse_list(policy.get("nodes") or "")
         context.add(SetMemoryPolicy(mode, nodes), "/linux/memoryPolicy")
 

@@ -23,8 +23,16 @@ from helpers.runtime import Runtime
 
 pytestmark = pytest.mark.root
 
-#: How long a race is tried on runc, which is known to lose it.
-PATIENCE = 3000
+#: How long a race is tried on runc, which is known to lose it, but not when.
+PATIENCE = rounds(600, 20000)
+
+
+def lost_by_runc(lost: bool) -> None:
+    """End a test whose race runc should have lost: where it was lucky, the test has not shown that it can fail."""
+    if os.environ.get("PYRUNC_TORTURE"):
+        assert lost
+    elif not lost:
+        pytest.skip(f"pyrunc held, but so did runc, which is vulnerable, for {PATIENCE} rounds")
 
 
 @pytest.fixture
@@ -119,7 +127,7 @@ def test_nothing_is_made_on_the_host(
         assert not scratch.touched
         if kind == "directory":
             race(runc, racing, volume, scratch, PATIENCE, new_id())
-    assert scratch.touched == (kind == "directory")
+            lost_by_runc(scratch.touched)
 
 
 def test_no_mount_lands_on_the_host_or_shows_it(
@@ -230,7 +238,7 @@ def test_parameters_of_the_kernel_are_not_redirected_by_a_race(
             runc.run(new_id(), bundle.path, check=False)
             if fake.read_text() != "fake":
                 break
-    assert fake.read_text() == "1"
+    lost_by_runc(fake.read_text() == "1")
 
 
 # --- CVE-2022-29162, CVE-2022-24769: inheritable capabilities ------------------------------------
@@ -459,8 +467,8 @@ def test_the_console_is_the_terminal_or_nothing_is_started(
 
     with Racer(attackers, volume / "pts", volume / "other", pause=300):
         found = {seen(runtime) for _ in range(rounds(60, 5000))}
-        assert found == {"", "character special file"}
-        assert any(seen(runc) == "regular file" for _ in range(PATIENCE))
+        assert found <= {"", "character special file"}
+        lost_by_runc(any(seen(runc) == "regular file" for _ in range(PATIENCE)))
 
 
 # --- CVE-2026-41579, CVE-2026-88264, CVE-2026-88265: /dev of the image leads to the host ----------

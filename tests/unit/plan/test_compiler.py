@@ -464,3 +464,18 @@ def test_hard_limits_that_only_the_runtime_can_raise(
     with_user_namespace(config)
     assert compile_config(config).hard_limits == {7: 20}
     assert compile_config(config, {"is_privileged": False, "euid": 1000}).hard_limits == {}
+
+
+@pytest.mark.parametrize(
+    ("mode", "last_without"),
+    [("MPOL_PREFERRED_MANY", (5, 14)), ("MPOL_WEIGHTED_INTERLEAVE", (6, 8))],
+)
+def test_memory_policies_of_newer_kernels(
+    config: Config, compile_config: Compile, mode: str, last_without: tuple[int, int]
+) -> None:
+    config["linux"]["memoryPolicy"] = {"mode": mode, "nodes": "0"}
+    major, minor = last_without
+    assert find(compile_config(config, {"kernel": (major, minor + 1)}), SetMemoryPolicy)
+    with pytest.raises(HostError, match=f"{mode} needs Linux {major}.{minor + 1}") as error:
+        compile_config(config, {"kernel": last_without})
+    assert error.value.pointer == "/linux/memoryPolicy/mode"
