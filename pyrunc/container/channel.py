@@ -144,6 +144,13 @@ def failure(message: Message, operations: list[Operation], source: str) -> Opera
     return describe_failure(message, operation.pointer, operation.describe(), source)
 
 
+#: What the kernel leaves unsaid, by system call and error number.
+_HINTS = {
+    ("open_tree", 2): ": what is bind mounted has to be there already",
+    ("fsopen", 19): ": the kernel has no such filesystem, or its module is not loaded",
+}
+
+
 def describe_failure(
     message: Message, pointer: str, operation: str, source: str = "config.json"
 ) -> OperationError:
@@ -163,6 +170,7 @@ def describe_failure(
             text += f" {message.detail}"
         if message.error:
             text += f": {os.strerror(message.error)}"
+            text += _HINTS.get((message.call, message.error), "")
     if pointer:
         text += f" ({source}: {pointer})"
     return OperationError(text, pointer=pointer or None, errno=message.error, operation=operation)
@@ -179,12 +187,20 @@ def hook_failure(error: int, call: str, status: int, output: str) -> str:
     return f"{why}: {output.strip()}" if output.strip() else why
 
 
+_EXEC_HINTS = {
+    2: ": it, or the interpreter or loader that it needs, is not in the root filesystem",
+    8: ": it is not a program for this machine, nor a script with #! and an interpreter",
+    13: ": it has to be a file with the right to be executed, as has its interpreter",
+}
+
+
 def exec_failure(program: str, error: int) -> str:
     """Word the failure of execve(2) so that engines, who look for these words, tell 126 from 127."""
     if error == 2 and "/" not in program:
         return f'exec: "{program}": executable file not found in $PATH'
     reason = os.strerror(error)
-    return f'exec: "{program}": {reason[:1].lower() + reason[1:]}'
+    hint = _EXEC_HINTS.get(error, "")
+    return f'exec: "{program}": {reason[:1].lower() + reason[1:]}{hint}'
 
 
 def wait_status(status: int) -> str:

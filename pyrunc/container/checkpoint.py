@@ -8,10 +8,11 @@ import re
 
 from pyrunc import log
 from pyrunc.container import criu, images
+from pyrunc.container.container import wrong_status
 from pyrunc.container.creation import CreateOptions, compile_bundle
 from pyrunc.container.criu import Criu, message
 from pyrunc.container.images import CriuOptions
-from pyrunc.errors import HostError, OperationError, StateError, UsageError
+from pyrunc.errors import HostError, OperationError, UsageError
 from pyrunc.host.facts import HostFacts
 from pyrunc.host.mounts import mount_points
 from pyrunc.spec.json import dumps
@@ -116,7 +117,7 @@ def checkpoint(container: Container, options: CheckpointOptions) -> None:
     with container.lock():
         status = container.status
         if status not in ("running", "paused"):
-            raise StateError(f"cannot checkpoint container {container.id}: it is {status}")
+            raise wrong_status("checkpoint", container.id, status)
         _Checkpoint(container, options).run()
     if not options.leave_running and not options.pre_dump:
         container.delete(force=True)

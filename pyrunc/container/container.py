@@ -186,11 +186,11 @@ class Container:
             if signal == SIGKILL and self._may_outlive() and self.cgroup.pids():
                 self.cgroup.kill(signal)
                 return
-            raise self._wrong("kill", "stopped") from None
+            raise wrong_status("kill", self.id, "stopped") from None
         try:
             signals.send(fd, signal)
         except ProcessLookupError:
-            raise self._wrong("kill", "stopped") from None
+            raise wrong_status("kill", self.id, "stopped") from None
         except OSError as error:
             raise PyruncError(f"kill {signal}: {error.strerror}", errno=error.errno or 0) from None
         finally:
@@ -204,7 +204,7 @@ class Container:
 
     def _kill_all(self, signal: int) -> None:
         if self.status == "stopped" and not self.pids():
-            raise self._wrong("kill", "stopped")
+            raise wrong_status("kill", self.id, "stopped")
         if self.cgroup.exists():
             self.cgroup.kill(signal)
         elif self._may_outlive():
@@ -236,9 +236,6 @@ class Container:
         """Processes may go on without the first one: there is no pid namespace that ends with it."""
         return bool(self.state["namespaces"].get("pid") != "")
 
-    def _wrong(self, operation: str, status: str) -> StateError:
-        return StateError(f"cannot {operation} container {self.id}: it is {status}")
-
     def pause(self) -> None:
         """`pausing`, in this thread."""
         finish(self.pausing())
@@ -248,7 +245,7 @@ class Container:
         with (yield from self.locking()):
             status = self.status
             if status not in ("running", "created"):
-                raise self._wrong("pause", status)
+                raise wrong_status("pause", self.id, status)
             yield from self.cgroup.freezing()
 
     def resume(self) -> None:
@@ -259,7 +256,7 @@ class Container:
         """Let frozen processes go on. Raises StateError unless it is paused."""
         with (yield from self.locking()):
             if not self.cgroup.frozen:
-                raise self._wrong("resume", self.status)
+                raise wrong_status("resume", self.id, self.status)
             self.cgroup.thaw()
 
     def delete(self, force: bool = False) -> None:
@@ -346,6 +343,26 @@ class Container:
         from pyrunc.container.execute import execute
 
         return execute(self, process, options)
+
+
+#: What can be done where an operation is not allowed: by operation and status, or by status alone.
+_REMEDIES = {
+    "stopped": "what it ran has ended; delete it, and create it again",
+    "creating": "wait until it is created, or delete it by --force",
+    "start running": "only a created container can be started",
+    "start paused": "only a created container can be started",
+    "pause paused": "resume lets it go on",
+    "resume created": "only a paused container can be resumed",
+    "resume running": "only a paused container can be resumed",
+    "checkpoint created": "start it first",
+}
+
+
+def wrong_status(operation: str, container_id: str, status: str) -> StateError:
+    """The error for an operation that is not allowed in a status, with what can be done."""
+    remedy = _REMEDIES.get(f"{operation} {status}") or _REMEDIES.get(status)
+    hint = f" ({remedy})" if remedy else ""
+    return StateError(f"cannot {operation} container {container_id}: it is {status}{hint}")
 
 
 def state_document(state: dict[str, Any], status: str) -> dict[str, Any]:

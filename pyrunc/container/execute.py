@@ -6,7 +6,7 @@ import os
 
 from pyrunc import log
 from pyrunc.cgroups import Cgroup
-from pyrunc.container.container import Container
+from pyrunc.container.container import Container, wrong_status
 from pyrunc.container.creation import (
     check_descriptors,
     connect_unix,
@@ -125,7 +125,7 @@ def prepare(container: Container, process: dict[str, Any], options: ExecOptions)
     """
     status = container.status
     if status not in ("created", "running", "paused"):
-        raise StateError(f"cannot exec in container {container.id}: it is {status}")
+        raise wrong_status("exec in", container.id, status)
     if status == "paused" and not options.ignore_paused:
         raise StateError(
             f"cannot exec in container {container.id}: it is paused;"

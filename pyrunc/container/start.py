@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pyrunc.container import channel
-from pyrunc.container.container import Container, state_document
+from pyrunc.container.container import Container, state_document, wrong_status
 from pyrunc.container.store import START_SOCKET
 from pyrunc.errors import HookError, OperationError, StateError
 from pyrunc.host import procfs, signals
@@ -37,7 +37,7 @@ def _starting(container: Container) -> Steps[None]:
     with (yield from container.locking()) as store:
         status = container.status
         if status != "created":
-            raise StateError(f"cannot start container {container.id}: it is {status}")
+            raise wrong_status("start", container.id, status)
         state = container.state
         pidfd = container.open_pidfd()
         try:

@@ -136,7 +136,10 @@ class Store:
             os.makedirs(self.root, 0o711, exist_ok=True)
             os.mkdir(self.path, 0o700)
         except FileExistsError:
-            raise ExistsError(f"container {self.id} exists already in {self.root}") from None
+            raise ExistsError(
+                f"container {self.id} exists already in {self.root}:"
+                " choose another id, or delete it"
+            ) from None
         except OSError as error:
             hint = ""
             if os.geteuid() != 0 and not os.environ.get("XDG_RUNTIME_DIR"):
@@ -199,7 +202,10 @@ class Store:
             raise PyruncError(f"{self.path}: {error.strerror}", errno=error.errno or 0) from None
 
     def _missing(self) -> NotFoundError:
-        return NotFoundError(f"container {self.id} does not exist in {self.root}")
+        return NotFoundError(
+            f"container {self.id} does not exist in {self.root}"
+            " (list shows those that do; --root names another directory)"
+        )
 
     def unlock(self) -> None:
         if self._lock_fd >= 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyrunc import log
+from pyrunc.container.container import wrong_status
 from pyrunc.container.store import CONFIG
 from pyrunc.errors import PyruncError, StateError
 from pyrunc.host.facts import HostFacts, read_bytes
@@ -43,7 +44,7 @@ def updating(container: Container, resources: dict[str, Any], rdt: dict[str, Any
     with (yield from container.locking()) as store:
         status = container.status
         if status == "stopped":
-            raise StateError(f"cannot update container {container.id}: it is stopped")
+            raise wrong_status("update", container.id, status)
         before = store.read_config()
         config = dict(before)
         linux = config["linux"] = dict(config.get("linux") or {})

@@ -123,7 +123,10 @@ def _compile_host(context: Context) -> None:
         paths = [path for _, path in joined]
         types = [NAMESPACES[kind][0] for kind, _ in joined]
         host.append(SetDumpable(0))
-        host.append(JoinNamespaces(paths, types).at("/linux/namespaces"))
+        pointer = "/linux/namespaces"
+        if len(joined) == 1:
+            pointer += f"/{list(context.namespaces).index(joined[0][0])}"
+        host.append(JoinNamespaces(paths, types).at(pointer))
     if new & CLONE_NEWUSER:
         host.append(Unshare(CLONE_NEWUSER).at("/linux/namespaces"))
         host.append(Sync(SYNC_MAP_IDS).at("/linux/uidMappings"))

@@ -220,7 +220,10 @@ def _kind(mode: int) -> str:
 
 
 def _unreadable(path: str, error: OSError) -> BundleError:
-    return BundleError(f"{path}: {_reason(error)}", errno=error.errno or 0)
+    hint = ""
+    if error.errno == errno.ENOENT and path.endswith("/config.json"):
+        hint = ": a bundle is a directory with a config.json, as `pyrunc spec` writes"
+    return BundleError(f"{path}: {_reason(error)}{hint}", errno=error.errno or 0)
 
 
 def _reason(error: OSError) -> str:

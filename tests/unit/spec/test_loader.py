@@ -74,7 +74,7 @@ def test_another_file_can_take_the_place_of_config_json(bundle: Path) -> None:
 
 def test_a_missing_bundle_is_named(tmp_path: Path) -> None:
     message = refusal(tmp_path / "none")
-    assert message == f"{tmp_path}/none/config.json: No such file or directory"
+    assert message.startswith(f"{tmp_path}/none/config.json: No such file or directory: a bundle")
 
 
 def _directory(path: Path) -> None:
