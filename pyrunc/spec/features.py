@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 #: Annotations of config.json that change what the runtime does; with a dot at the end, prefixes.
 _ACTED_UPON = ("org.systemd.property.",)
 
-# What is not built yet is not claimed.
-_CHECKPOINT = False
-
 
 def features() -> dict[str, Any]:
     """Return the features document."""
@@ -76,7 +73,7 @@ def _annotations() -> dict[str, str]:
     annotations = {
         "pyrunc.version": __version__,
         # The name by which engines ask; runc and crun answer to it too.
-        "org.opencontainers.runc.checkpoint.enabled": str(_CHECKPOINT).lower(),
+        "org.opencontainers.runc.checkpoint.enabled": "true",
     }
     if _has("pyrunc.host._seccomp"):
         from pyrunc.host.libseccomp import version
