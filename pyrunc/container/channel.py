@@ -144,8 +144,8 @@ def failure(message: Message, operations: list[Operation], source: str) -> Opera
     return describe_failure(message, operation.pointer, operation.describe(), source)
 
 
-#: What the kernel leaves unsaid, by system call and error number.
-_HINTS = {
+#: What the kernel leaves unsaid of a mount, by system call and error number.
+_MOUNT_HINTS = {
     ("open_tree", 2): ": what is bind mounted has to be there already",
     ("fsopen", 19): ": the kernel has no such filesystem, or its module is not loaded",
 }
@@ -170,7 +170,8 @@ def describe_failure(
             text += f" {message.detail}"
         if message.error:
             text += f": {os.strerror(message.error)}"
-            text += _HINTS.get((message.call, message.error), "")
+            if pointer.startswith("/mounts/"):
+                text += _MOUNT_HINTS.get((message.call, message.error), "")
     if pointer:
         text += f" ({source}: {pointer})"
     return OperationError(text, pointer=pointer or None, errno=message.error, operation=operation)

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from helpers.cgroups import Sleepers, devices_in, enter, python
+from helpers.runtime import wait_until
 
 from pyrunc.cgroups import Cgroup, compile_cgroup
 from pyrunc.cgroups import tree as cgroup_tree
@@ -138,7 +139,7 @@ def test_freeze_and_thaw(make: Make, sleeper: Sleepers) -> None:
     assert os.waitpid(pid, os.WNOHANG) == (0, 0)
     cgroup.thaw()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
-    assert not cgroup.frozen
+    wait_until(lambda: not cgroup.frozen, "the cgroup to be thawed", 10)
 
 
 def test_kill_of_a_frozen_cgroup(make: Make, sleeper: Sleepers) -> None:
@@ -160,7 +161,7 @@ def test_signal_reaches_processes_below(make: Make, sleeper: Sleepers) -> None:
     inner.join(pids[1])
     assert sorted(outer.pids()) == sorted(pids)
     outer.kill(signal.SIGTERM)
-    assert not outer.frozen
+    wait_until(lambda: not outer.frozen, "the cgroup to be thawed", 10)
     for pid in pids:
         assert os.waitpid(pid, 0)[1] == signal.SIGTERM
     outer.destroy()
