@@ -200,7 +200,9 @@ def build_launcher(output: Path, work: Path, packages: Path) -> None:
     """The `pyrunc` of bin/, with the modules that were built into `packages`."""
     config = work / "launcher_config.h"
     write_if_changed(config, interpreter_config())
-    freeze = [sys.executable, "csrc/launcher/freeze.py", str(packages), str(work)]
+    # lines are enough to find an error by; columns would double what has to be loaded for that
+    freeze = [sys.executable, "-X", "no_debug_ranges", "csrc/launcher/freeze.py"]
+    freeze += [str(packages), str(work)]
     subprocess.run(freeze, check=True)
     frozen = [work / "frozen_modules.h", work / "frozen_modules.bin"]
     sources = [Path("csrc/launcher/launcher.c")]

@@ -10,16 +10,21 @@ PACKAGES is the directory that holds the package, DIRECTORY where `frozen_module
 
 from __future__ import annotations
 
+import __future__
 import ast
-import importlib.util
 import marshal
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.util import find_spec
 from pathlib import Path
 
 PACKAGE = "pyrunc"
 
-#: What the interpreter itself imports from files before it gets to the package.
-STDLIB = ("__future__", "encodings", "encodings.aliases", "encodings.utf_8")
+#: What the interpreter itself would import from files before it gets to the package, and what stands for it.
+STDLIB = {"encodings": Path(__file__).with_name("lean_encodings.py")}
+
+#: Imported by the frozen package first of all.
+EXTENSIONS = "pyrunc_extensions"
 
 #: Stands for `os` in the modules of the package.
 LEAN_OS = "pyrunc.host.lean_os"
@@ -35,17 +40,59 @@ class UseLeanOs(ast.NodeTransformer):
         return node
 
 
+class StripTypes(ast.NodeTransformer):
+    """Takes away what only type checkers read, and `from __future__ import annotations` with it.
+
+    The annotations of classes stay, as they may be what the class is made of.
+    """
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AsyncFunctionDef:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
+        return None if node.module == "__future__" else node
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        match node.test:
+            case ast.Name("TYPE_CHECKING"):
+                kept = node.orelse
+            case ast.UnaryOp(ast.Not(), ast.Name("TYPE_CHECKING")):
+                kept = node.body
+            case _:
+                return self.generic_visit(node)
+        nothing = ast.copy_location(ast.Pass(), node)
+        return [self.visit(statement) for statement in kept] or nothing
+
+
+def extensions() -> ast.stmt:
+    """`PLACES` for extensions.py: the compiled modules of the hot commands."""
+    suffix = EXTENSION_SUFFIXES[0]
+    places = {
+        "_cffi_backend": f"_cffi_backend{suffix}",
+        "pyrunc.host._shim": "pyrunc/host/_shim.abi3.so",
+        "pyrunc.host._seccomp": "pyrunc/host/_seccomp.abi3.so",
+    }
+    json = find_spec("_json")
+    if json is not None and json.origin is not None and json.origin.endswith(suffix):
+        places["_json"] = json.origin
+    return ast.parse(f"PLACES = {places!r}").body[0]
+
+
 def modules(packages: Path) -> list[tuple[str, Path]]:
     """Name and file of each module to freeze, the standard library's first.
 
     A module of the package that asks for its own file is left where that file is.
     """
-    found = []
-    for name in STDLIB:
-        spec = importlib.util.find_spec(name)
-        assert spec is not None
-        assert spec.origin is not None
-        found.append((name, Path(spec.origin)))
+    found = [*STDLIB.items(), (EXTENSIONS, Path(__file__).with_name("extensions.py"))]
     for path in sorted((packages / PACKAGE).rglob("*.py")):
         if "__file__" in path.read_text(encoding="utf-8"):
             continue
@@ -55,27 +102,35 @@ def modules(packages: Path) -> list[tuple[str, Path]]:
     return found
 
 
+def is_package(name: str, path: Path) -> bool:
+    return path.name == "__init__.py" or name == "encodings"
+
+
 def frozen(name: str, path: Path) -> bytes:
     """The code of a module, without docstrings. A package learns where its other files are."""
     tree = ast.parse(path.read_bytes(), str(path))
-    if name.partition(".")[0] == PACKAGE and name != LEAN_OS:
+    ours = name.partition(".")[0] == PACKAGE
+    if ours and name != LEAN_OS:
         tree = UseLeanOs().visit(tree)
+    tree = StripTypes().visit(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             strip_docstring(node)
     filename = f"{name.replace('.', '/')}.py"
-    if path.name == "__init__.py":
-        filename = f"{name.replace('.', '/')}/__init__.py"
-        if name == "encodings":
-            # the many that are not frozen are beside the rest of the standard library
-            source = "__path__ = [place + '/encodings' for place in __import__('sys').path]"
-            tree.body[after_futures(tree) : 0] = ast.parse(source).body
-        if name.partition(".")[0] == PACKAGE:
-            place = "/" + name.replace(".", "/")
-            tree.body[after_futures(tree) : 0] = ast.parse(
-                f"__path__ = [__import__('sys')._xoptions['{PACKAGE}'] + '{place}']"
-            ).body
-    return marshal.dumps(compile(tree, filename, "exec", dont_inherit=True))
+    if is_package(name, path):
+        place = "/" + name.replace(".", "/")
+        filename = f"{place[1:]}/__init__.py"
+        if ours:
+            source = f"__path__ = [__import__('sys')._xoptions['{PACKAGE}'] + '{place}']"
+        else:  # what is not frozen is beside the rest of the standard library
+            source = f"__path__ = [place + '{place}' for place in __import__('sys').path]"
+        if name == PACKAGE:
+            source += f"\nimport {EXTENSIONS}"
+        tree.body[:0] = ast.parse(source).body
+    elif name == EXTENSIONS:
+        tree.body[:0] = [extensions()]
+    flags = __future__.annotations.compiler_flag
+    return marshal.dumps(compile(tree, filename, "exec", flags, dont_inherit=True))
 
 
 def strip_docstring(
@@ -89,23 +144,12 @@ def strip_docstring(
         del node.body[0]
 
 
-def after_futures(tree: ast.Module) -> int:
-    """Index of the first statement that may be something else than an import from __future__."""
-    count = 0
-    while count < len(tree.body):
-        node = tree.body[count]
-        if not (isinstance(node, ast.ImportFrom) and node.module == "__future__"):
-            break
-        count += 1
-    return count
-
-
 def main(packages: Path, directory: Path) -> None:
     blob = bytearray()
     index = []
     for name, path in modules(packages):
         code = frozen(name, path)
-        package = int(path.name == "__init__.py")
+        package = int(is_package(name, path))
         index.append(f'\t{{"{name}", {len(blob)}, {len(code)}, {package}}},\n')
         blob += code
     binary = directory / "frozen_modules.bin"

@@ -13,6 +13,8 @@
 // one third more start-up time.
 
 #include <Python.h>
+// https://docs.python.org/3/c-api/init_config.html#multi-phase-initialization-private-provisional-api
+PyAPI_FUNC(PyStatus) _Py_InitializeMain(void);
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -222,6 +224,7 @@ static void survive_sigpipe(void)
 	X(PyWideStringList_Append)                                                                 \
 	X(Py_DecodeLocale)                                                                         \
 	X(Py_InitializeFromConfig)                                                                 \
+	X(_Py_InitializeMain)                                                                      \
 	X(Py_ExitStatusException)                                                                  \
 	X(PyStatus_Exception)                                                                      \
 	X(PyImport_ImportModule)                                                                   \
@@ -304,7 +307,10 @@ static void initialise(const struct python *py, const struct search_path *search
 	config.use_frozen_modules = 1;
 	append(py, &config.xoptions, format_path("pyrunc=%s", search->package));
 	CHECK(py->PyConfig_SetBytesArgv(&config, argc, argv));
+	config._init_main = 0;
 	CHECK(py->Py_InitializeFromConfig(&config));
+	py->PyGC_Disable(); // most commands end before there is anything to collect
+	CHECK(py->_Py_InitializeMain());
 }
 
 // Offer the modules of this executable to the interpreter.
@@ -348,7 +354,6 @@ run_embedded(const struct python *py, const struct search_path *search, int argc
 
 	offer_frozen_modules(py);
 	initialise(py, search, argc, argv);
-	py->PyGC_Disable(); // most commands end before there is anything to collect
 	code = call_main(py);
 	if (code < 0) {
 		py->PyErr_Print();

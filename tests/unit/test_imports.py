@@ -103,7 +103,7 @@ SITE = Path(sysconfig.get_path("purelib"))
 def frozen_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The modules as the launcher carries them."""
     codes = {
-        name: (path.name == "__init__.py", freeze.frozen(name, path))
+        name: (freeze.is_package(name, path), freeze.frozen(name, path))
         for name, path in freeze.modules(SITE)
     }
     output: Path = tmp_path_factory.mktemp("frozen") / "modules"

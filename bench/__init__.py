@@ -1,0 +1,1 @@
+"""Measures pyrunc beside runc, crun and the bare kernel: `make bench`."""
