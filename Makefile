@@ -12,7 +12,7 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check
 SOURCES := setup.py pyproject.toml $(shell find csrc pyrunc -type f \
 	\( -name '*.[ch]' -o -name '*.py' -o -name '*.json' \) ! -path pyrunc/spec/_check.py)
 
-.PHONY: build install uninstall release lint format test conformance torture vm-test demo clean
+.PHONY: build install uninstall release lint format test conformance torture bench vm-test demo clean
 
 # --- build ------------------------------------------------------------------------------------------------------
 
@@ -109,6 +109,11 @@ torture: build build/.stamp-system-test
 # Every validation program of runtime-tools, side by side with Debian's runc.
 conformance: build build/.stamp-system-test build/.stamp-system-conformance
 	$(VENV)/bin/python -m conformance.run
+
+# Side by side with runc, crun and the bare kernel; docs/bench has the figures that README shows. BENCH="run docker"
+# narrows it down.
+bench: build build/.stamp-system-test
+	PYTHONPATH=.:tests $(VENV)/bin/python -P -m bench --output build/bench $(BENCH)
 
 # On a system with pure cgroup v2, systemd and AppArmor, in a virtual machine: docs/vm.md. KERNEL= chooses another
 # kernel, VM= gives further arguments, as "--session root tests/integration/test_lifecycle.py".

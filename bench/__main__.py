@@ -66,6 +66,9 @@ def build(directory: Path) -> Bench:
         source = _HERE / f"{program}.c"
         subprocess.run([*gcc, "-o", directory / program, source], check=True)
     make_rootfs(bench.rootfs)
+    # as on /run, where runtimes keep it; it goes with our mount namespace
+    bench.states.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "bench", bench.states], check=True)
     directory.chmod(0o755)
     return bench
 
@@ -101,6 +104,7 @@ def main() -> None:
                 print(f"measuring: {name}", file=sys.stderr, flush=True)
                 measure(course)
     finally:
+        subprocess.run(["umount", directory / "states"], check=False)
         remove_tree(directory)
     about = host()
     text = "\n".join(

@@ -212,15 +212,9 @@ class Course:
         crun = next((s for s in self.subjects if s.name == "crun"), None)
         if crun is None:
             return
-        root = self.bench.directory / "state-library"
-        command = [
-            sys.executable,
-            "-I",
-            _HERE / "library.py",
-            str(root),
-            str(crun.root),
-            str(self.plain),
-        ]
+        root = self.bench.states / "library"
+        program = [sys.executable, "-I", str(_HERE / "library.py")]
+        command = [*program, str(root), str(crun.root), str(self.plain)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise Failed(f"bench/library.py: exit status {done.returncode}\n{done.stderr}")

@@ -40,6 +40,7 @@ class Bench:
         self.probe = directory / "probe"
         self.floor = directory / "floor"
         self.output = directory / "output"
+        self.states = directory / "states"
 
     def measure(self, *command: str | Path, expect: int | None = 0) -> Sample:
         """Run a program and measure it.
@@ -78,7 +79,7 @@ class Subject:
         self.bench = bench
         self.name = name
         self.binary = binary
-        self.root = bench.directory / f"state-{name}"
+        self.root = bench.states / name
         self.root.mkdir()
 
     def command(self, *arguments: str | Path) -> list[str | Path]:

@@ -9,8 +9,8 @@ PACKAGES is the directory that holds the package, DIRECTORY where `frozen_module
 """
 
 from __future__ import annotations
-
 import __future__
+
 import ast
 import marshal
 import sys

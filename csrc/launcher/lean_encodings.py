@@ -64,7 +64,7 @@ def search(name):
 def search_all(name):
     """Become the real package, and search there."""
     _codecs.unregister(search)
-    path = f"{__path__[0]}/__init__.py"
+    path = f"{__path__[0]}/__init__.py"  # noqa: F821
     with __import__("_io").open_code(path) as file:
         exec(compile(file.read(), path, "exec"), globals())
     return search_function(name)  # noqa: F821

@@ -39,6 +39,7 @@ CHEAP = {
     "fcntl",
     "gc",
     "posix",
+    "pyrunc_extensions",
     "pwd",
     "select",
     "stat",
@@ -164,6 +165,7 @@ def test_the_frame_of_the_command_line(imports: Imports) -> None:
         "pyrunc.host",
         "pyrunc.host.lean_os",
         "pyrunc.log",
+        "pyrunc_extensions",
     }
 
 

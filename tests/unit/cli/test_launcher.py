@@ -243,4 +243,99 @@ def test_modules_in_the_executable(tree: Path) -> None:
     assert file == str(package / "part" / "cold.py")
     assert loaders.pop("pyrunc.part.cold") == file
     assert set(loaders.values()) == {"frozen"}
-    assert "encodings.utf_8" in loaders
+    assert "encodings" in loaders
+    assert "encodings.utf_8" not in loaders
+
+
+FREED_OF_TYPES = """
+from __future__ import annotations
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nowhere import Unknown
+    raise SystemExit("not reached")
+
+class Kept:
+    field: Unknown
+
+if not TYPE_CHECKING:
+    def main(words: list[Unknown]) -> Unknown:
+        import sys
+        sys.stdout.write(repr((main.__annotations__, Kept.__annotations__)))
+        sys.stdout.flush()
+        return 0
+else:
+    def main(words): ...
+"""
+
+
+@pytest.mark.parametrize("tree", ["libpython"], indirect=True)
+def test_modules_in_the_executable_have_no_types_but_those_of_classes(tree: Path) -> None:
+    assert frozen_output(tree, FREED_OF_TYPES) == ({}, {"field": "Unknown"})
+
+
+CODECS = """
+import sys
+
+def main(words):
+    lean = "codecs" not in sys.modules
+    import codecs
+    text = "grün, 漢字, \\U0001f600, \\udcff"
+    data = text.encode("utf-8", "surrogateescape")
+    decode = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    pieces = "".join(decode.decode(data[i:i + 1]) for i in range(len(data)))
+    info = codecs.lookup("utf-8")
+    others = [codecs.lookup(name).name for name in ("latin-1", "utf-16", "ascii", "utf8")]
+    try:
+        "".encode("no such codec")
+    except LookupError as error:
+        others.append(str(error))
+    writer = info.streamwriter.__name__
+    import io
+    read = io.TextIOWrapper(io.BytesIO("a\\r\\nü".encode()), "utf-8").read()
+    sys.stdout.write(repr((lean, pieces == text, info.name, others, writer, read)))
+    sys.stdout.flush()
+    return 0
+"""
+
+
+@pytest.mark.parametrize("tree", ["libpython"], indirect=True)
+def test_codecs_in_the_executable(tree: Path) -> None:
+    """It starts with the codec of UTF-8 alone; all the others are there when they are asked for."""
+    names = ["iso8859-1", "utf-16", "ascii", "utf-8", "unknown encoding: no such codec"]
+    answer = frozen_output(tree, CODECS)
+    assert answer == (True, True, "utf-8", names, "StreamWriter", "a\nü")
+
+
+EXTENSIONS = """
+import sys
+
+def main(words):
+    import _json
+    listed = [path for path in sys.path_importer_cache if path.startswith("/usr")]
+    sys.stdout.write(repr((_json.__spec__.loader.path, listed)))
+    sys.stdout.flush()
+    return 0
+"""
+
+
+@pytest.mark.parametrize("tree", ["libpython"], indirect=True)
+def test_extension_modules_are_found_without_a_search(tree: Path) -> None:
+    import _json
+
+    if _json.__spec__.origin in (None, "built-in"):
+        pytest.skip("_json is built into this interpreter")
+    assert frozen_output(tree, EXTENSIONS) == (_json.__spec__.origin, [])
+
+
+def frozen_output(tree: Path, program: str) -> object:
+    """What a program as pyrunc.cli.main writes, when it is a part of the executable."""
+    package = install(tree / "lib/pyrunc") / "pyrunc"
+    (package / "cli" / "main.py").write_text(program)
+    freeze = run([sys.executable, FREEZE, package.parent, tree.parent])
+    assert (freeze.returncode, freeze.stderr) == (0, b"")
+    compile_launcher(tree.parent)
+    (package / "cli" / "main.py").unlink()
+    (package / "cli" / "main.py").touch()
+    done = run([tree / "bin" / "pyrunc"])
+    assert done.stderr == b""
+    return eval(done.stdout)
