@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pyrunc.container.resctrl import Resctrl
     from pyrunc.host.waiting import Steps
     from pyrunc.plan.plan import Plan
+    from pyrunc.plan.seccomp import PendingFilter
     from pyrunc.spec.loader import Bundle
 
 
@@ -158,6 +159,7 @@ def _compile_plan(
     options: CreateOptions,
     facts: HostFacts,
     cgroup: CgroupPlan,
+    seccomp_filter: PendingFilter | None = None,
 ) -> Plan:
     # Loaded only now: meanwhile the init makes its namespaces.
     from pyrunc.plan.compiler import compile_plan
@@ -171,6 +173,7 @@ def _compile_plan(
         listen_fds=listen_fds(options),
         listen_names=os.environ.get("LISTEN_FDNAMES") or "",
         seccomp_cache=seccomp_cache(),
+        seccomp_filter=seccomp_filter,
         rootless=rootless,
         subordinate_ids=rootless and _maps_more_than_self(bundle.config),
     )
@@ -211,15 +214,25 @@ def creating(
         log.warning(str(warning))
     facts = HostFacts()
     check_privileges(bundle.config, facts)
+    seccomp_filter = _begin_filter(bundle.config)
     cgroup = plan_cgroup(container_id, bundle, options, facts)
     store.make()
     with store:
-        creation = Creation(store, bundle, options, facts, cgroup)
+        creation = Creation(store, bundle, options, facts, cgroup, seccomp_filter)
         try:
             return (yield from creation.run())
         except BaseException:
             yield from creation.undo()
             raise
+
+
+def _begin_filter(config: dict[str, Any]) -> PendingFilter | None:
+    seccomp = (config.get("linux") or {}).get("seccomp")
+    if not seccomp or not config.get("process"):
+        return None
+    from pyrunc.plan.seccomp import PendingFilter
+
+    return PendingFilter(seccomp, seccomp_cache())
 
 
 def check_descriptors(first: int, count: int) -> None:
@@ -254,7 +267,9 @@ class Creation:
         options: CreateOptions,
         facts: HostFacts,
         cgroup: CgroupPlan,
+        seccomp_filter: PendingFilter | None = None,
     ) -> None:
+        self.seccomp_filter = seccomp_filter
         self.store = store
         self.bundle = bundle
         self.options = options
@@ -338,7 +353,9 @@ class Creation:
         bundle = _with_notify_socket(store.root, store.id, self.bundle, options)
         if options.notify_socket:
             store.make_directory(NOTIFY, 0o755)
-        plan = _compile_plan(store.id, bundle, options, self.facts, self.cgroup.plan)
+        plan = _compile_plan(
+            store.id, bundle, options, self.facts, self.cgroup.plan, self.seccomp_filter
+        )
         if plan.resctrl is not None:
             from pyrunc.container.resctrl import Resctrl
 

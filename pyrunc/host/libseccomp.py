@@ -51,7 +51,7 @@ def resolve_syscall(name: str) -> int | None:
     """Number of a system call on this machine, None where the name is unknown.
 
     A negative number is libseccomp's stand-in for a call that has no number of its own here, such
-    as one of other architectures; it is valid for Filter.add_rule().
+    as one of other architectures; it is valid for Filter.add_rules().
     """
     return _known(lib.seccomp_syscall_resolve_name(os.fsencode(name)))
 
@@ -82,6 +82,14 @@ def _known(number: int) -> int | None:
     return None if number == lib.PYRUNC_NR_ERROR else number
 
 
+class RuleError(OSError):
+    """A rule was refused. `index` is that of its system call."""
+
+    def __init__(self, number: int, index: int) -> None:
+        super().__init__(number, os.strerror(number))
+        self.index = index
+
+
 class Filter:
     """A filter under construction; a context manager, which gives the library's memory back.
 
@@ -110,15 +118,23 @@ class Filter:
         """Set SCMP_FLTATR_CTL_OPTIMIZE."""
         _check(lib.seccomp_attr_set(self._context, lib.SCMP_FLTATR_CTL_OPTIMIZE, level))
 
-    def add_rule(
-        self, action: int, syscall: int, conditions: list[tuple[int, int, int, int]]
+    def add_rules(
+        self, action: int, syscalls: list[int], conditions: list[tuple[int, int, int, int]]
     ) -> None:
-        """Add a rule: `action` for `syscall` where all of `conditions` hold.
+        """Add a rule for each of `syscalls`: `action` where all of `conditions` hold.
 
         A condition is argument, operator (SCMP_CMP_*), datum a, datum b; see seccomp_rule_add(3).
+
+        Raises:
+            RuleError: one was refused; those before it are in the filter.
         """
         array = ffi.new("struct scmp_arg_cmp[]", conditions) if conditions else ffi.NULL
-        _check(lib.seccomp_rule_add_array(self._context, action, syscall, len(conditions), array))
+        done = ffi.new("size_t *")
+        result = lib.pyrunc_rules_add(
+            self._context, action, syscalls, len(syscalls), len(conditions), array, done
+        )
+        if result < 0:
+            raise RuleError(-result, done[0])
 
     def export(self) -> bytes:
         """The filter as an array of struct sock_filter."""

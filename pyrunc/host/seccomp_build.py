@@ -40,12 +40,12 @@ scmp_filter_ctx seccomp_init(uint32_t def_action);
 void seccomp_release(scmp_filter_ctx ctx);
 int seccomp_attr_set(scmp_filter_ctx ctx, int attr, uint32_t value);
 int seccomp_arch_add(scmp_filter_ctx ctx, uint32_t arch_token);
-int seccomp_rule_add_array(scmp_filter_ctx ctx, uint32_t action, int syscall,
-                           unsigned int arg_cnt, const struct scmp_arg_cmp *arg_array);
 int seccomp_export_bpf(const scmp_filter_ctx ctx, int fd);
 
 const char *pyrunc_library_path(void);
 int pyrunc_filter_flags_available(unsigned int flags);
+int pyrunc_rules_add(scmp_filter_ctx ctx, uint32_t action, const int *syscalls, size_t count,
+                     unsigned int arg_cnt, const struct scmp_arg_cmp *arg_array, size_t *done);
 """
 
 SOURCE = r"""
@@ -73,6 +73,21 @@ then says
 static int pyrunc_filter_flags_available(unsigned int flags)
 {
 	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, NULL) < 0 && errno == EFAULT;
+}
+
+/* One rule for each of many system calls, in one go: the interpreter is free meanwhile. */
+static int pyrunc_rules_add(
+	scmp_filter_ctx ctx, uint32_t action, const int *syscalls, size_t count,
+	unsigned int arg_cnt, const struct scmp_arg_cmp *arg_array, size_t *done)
+{
+	int result = 0;
+
+	for (*done = 0; *done < count; ++*done) {
+		result = seccomp_rule_add_array(ctx, action, syscalls[*done], arg_cnt, arg_array);
+		if (result < 0)
+			break;
+	}
+	return result;
 }
 """
 

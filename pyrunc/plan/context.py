@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pyrunc.cgroups.plan import CgroupPlan
     from pyrunc.host.facts import HostFacts
     from pyrunc.plan.operations import Operation
+    from pyrunc.plan.seccomp import PendingFilter
     from pyrunc.spec.loader import Bundle
 
 #: Slots that every plan has: descriptors that the runtime gives to the init.
@@ -30,6 +31,7 @@ class PlanOptions:
         listen_fds: how many of these are sockets of socket activation (sd_listen_fds(3)).
         listen_names: their names (LISTEN_FDNAMES), or "".
         seccomp_cache: directory for compiled filters, or None.
+        seccomp_filter: the filter of `linux.seccomp`, if somebody has begun to compile it; else None.
         rootless: run without privileges on the host.
         subordinate_ids: newuidmap(1) and newgidmap(1) map the ids of a rootless container.
     """
@@ -43,6 +45,7 @@ class PlanOptions:
         listen_fds: int = 0,
         listen_names: str = "",
         seccomp_cache: str | None = None,
+        seccomp_filter: PendingFilter | None = None,
         rootless: bool = False,
         subordinate_ids: bool = False,
     ) -> None:
@@ -52,6 +55,7 @@ class PlanOptions:
         self.listen_fds = listen_fds
         self.listen_names = listen_names
         self.seccomp_cache = seccomp_cache
+        self.seccomp_filter = seccomp_filter
         self.rootless = rootless
         self.subordinate_ids = subordinate_ids
 

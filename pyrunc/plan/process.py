@@ -305,9 +305,13 @@ def _check_mapped(context: Context, user: dict[str, Any], pointer: str) -> None:
 def _filter(context: Context, seccomp: dict[str, Any] | None) -> LoadSeccomp | None:
     if not seccomp:
         return None
-    from pyrunc.plan.seccomp import compile_filter
+    options = context.options
+    if options.seccomp_filter is not None:
+        compiled = options.seccomp_filter.result()
+    else:
+        from pyrunc.plan.seccomp import compile_filter
 
-    compiled = compile_filter(seccomp, cache_dir=context.options.seccomp_cache)
+        compiled = compile_filter(seccomp, cache_dir=options.seccomp_cache)
     return LoadSeccomp(compiled.program, compiled.flags, int(compiled.listener))
 
 

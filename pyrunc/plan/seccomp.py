@@ -6,6 +6,7 @@ then is the library loaded (see `seccomp_filter` and `seccomp_cache`).
 
 from __future__ import annotations
 
+import _thread
 import os
 
 from pyrunc import __version__, log
@@ -42,6 +43,38 @@ class SeccompFilter:
         return bool(self.flags & _FLAG_NEW_LISTENER)
 
 
+class PendingFilter:
+    """A filter that another thread compiles, as libseccomp takes its time: meanwhile the caller goes on."""
+
+    def __init__(self, seccomp: dict[str, Any], cache_dir: str | None) -> None:
+        """Begin to compile: see `compile_filter`. What the cache has is there at once."""
+        self._error: BaseException | None = None
+        self._compiling = _thread.allocate_lock()
+        self._filter = _cached(seccomp, cache_dir)
+        if self._filter is None:
+            self._compiling.acquire()
+            try:
+                _thread.start_new_thread(self._compile, (seccomp, cache_dir))
+            except RuntimeError:  # we may have no more of them
+                self._compile(seccomp, cache_dir)
+
+    def _compile(self, seccomp: dict[str, Any], cache_dir: str | None) -> None:
+        try:
+            self._filter = _built(seccomp, cache_dir)
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._compiling.release()
+
+    def result(self) -> SeccompFilter:
+        """The filter, as soon as it is there. Raises what `compile_filter` does."""
+        with self._compiling:
+            if self._filter is None:
+                assert self._error is not None
+                raise self._error
+        return _told(self._filter)
+
+
 def compile_filter(seccomp: dict[str, Any], *, cache_dir: str | None) -> SeccompFilter:
     """Compile the `linux.seccomp` object of a config that has passed the schema.
 
@@ -54,24 +87,30 @@ def compile_filter(seccomp: dict[str, Any], *, cache_dir: str | None) -> Seccomp
         HostError: libseccomp or the kernel lacks something that the profile needs, named with its
             pointer.
     """
-    cache = Cache.open(cache_dir) if cache_dir is not None else None
-    if cache is None:
-        filter_, _ = _build(seccomp)
-    else:
-        with cache:
-            filter_ = _cached(seccomp, cache)
+    return _told(_cached(seccomp, cache_dir) or _built(seccomp, cache_dir))
+
+
+def _told(filter_: SeccompFilter) -> SeccompFilter:
     for name in filter_.skipped:
         log.debug(f"seccomp: libseccomp does not know the system call {name!r}; skipped")
     return filter_
 
 
-def _cached(seccomp: dict[str, Any], cache: Cache) -> SeccompFilter:
-    key = _key(seccomp)
-    stored = cache.get(key)
-    if stored is not None:
-        return SeccompFilter(*stored)
+def _cached(seccomp: dict[str, Any], cache_dir: str | None) -> SeccompFilter | None:
+    cache = Cache.open(cache_dir) if cache_dir is not None else None
+    if cache is None:
+        return None
+    with cache:
+        stored = cache.get(_key(seccomp))
+    return SeccompFilter(*stored) if stored is not None else None
+
+
+def _built(seccomp: dict[str, Any], cache_dir: str | None) -> SeccompFilter:
     filter_, library = _build(seccomp)
-    cache.put(key, filter_.program, filter_.flags, filter_.skipped, library)
+    cache = Cache.open(cache_dir) if cache_dir is not None else None
+    if cache is not None:
+        with cache:
+            cache.put(_key(seccomp), filter_.program, filter_.flags, filter_.skipped, library)
     return filter_
 
 

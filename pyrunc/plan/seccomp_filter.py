@@ -225,19 +225,23 @@ def _add_rule(
         alternatives = [conditions]
     else:
         alternatives = [[c] for c in conditions]
+    known = []
     for index, name in enumerate(rule["names"]):
         number = libseccomp.resolve_syscall(name)
         if number is None:
             skipped.append(name)
-            continue
-        for alternative in alternatives:
-            try:
-                scmp.add_rule(action, number, alternative)
-            except OSError as error:
-                if error.errno == EEXIST:
-                    reason = "an earlier rule has another action for the same call and arguments"
-                else:
-                    reason = f"libseccomp refuses the rule: {error.strerror}"
-                raise ConfigError(
-                    "config.json", [Violation(f"{pointer}/names/{index}", f"{name}: {reason}")]
-                ) from None
+        else:
+            known.append((number, index))
+    for alternative in alternatives:
+        try:
+            scmp.add_rules(action, [number for number, _ in known], alternative)
+        except libseccomp.RuleError as error:
+            if error.errno == EEXIST:
+                reason = "an earlier rule has another action for the same call and arguments"
+            else:
+                reason = f"libseccomp refuses the rule: {error.strerror}"
+            index = known[error.index][1]
+            raise ConfigError(
+                "config.json",
+                [Violation(f"{pointer}/names/{index}", f"{rule['names'][index]}: {reason}")],
+            ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import platform
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ from hypothesis import strategies as st
 
 from pyrunc.errors import ConfigError, HostError
 from pyrunc.host import libseccomp
-from pyrunc.plan.seccomp import compile_filter
+from pyrunc.plan.seccomp import PendingFilter, compile_filter
 from pyrunc.plan.seccomp_tables import ACTIONS, ARCHITECTURES, FLAGS, OPERATORS
 
 pytestmark = pytest.mark.skipif(
@@ -537,3 +538,35 @@ def test_tables_name_what_the_schema_names() -> None:
         f"SECCOMP_FILTER_FLAG_{name}"
         for name in ("TSYNC", "LOG", "SPEC_ALLOW", "WAIT_KILLABLE_RECV")
     }
+
+
+# --- compiled meanwhile --------------------------------------------------------------------------
+
+
+def test_a_pending_filter_is_the_filter(tmp_path: Path) -> None:
+    profile = {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [rule("read", "call_of_2040")]}
+    expected_one = compile_filter(profile, cache_dir=None)
+    for cache in (None, str(tmp_path / "cache"), str(tmp_path / "cache")):
+        pending = PendingFilter(profile, cache)
+        for _ in range(2):
+            got = pending.result()
+            assert (got.program, got.flags) == (expected_one.program, expected_one.flags)
+            assert got.skipped == ("call_of_2040",)
+
+
+def test_a_pending_filter_fails_as_the_filter_does() -> None:
+    profile = {"defaultAction": "SCMP_ACT_NONSENSE", "syscalls": []}
+    pending = PendingFilter(profile, None)
+    for _ in range(2):
+        with pytest.raises(ConfigError) as refused:
+            pending.result()
+        assert refused.value.pointer == "/linux/seccomp/defaultAction"
+
+
+def test_a_pending_filter_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("_thread.start_new_thread", refuse)
+    profile = {"defaultAction": "SCMP_ACT_ALLOW"}
+    assert PendingFilter(profile, None).result().program
