@@ -33,6 +33,7 @@ COMMANDS = (
     "exec",
     "features",
     "help",
+    "install",
     "kill",
     "list",
     "pause",

@@ -83,6 +83,8 @@ def operand(command: Command) -> str:
         return " ".join(COMMANDS)
     if command.name == "completion":
         return " ".join(SHELLS)
+    if command.name == "install":
+        return command.operands.strip("<>").replace("|", " ")
     return "files" if "bundle" in command.operands else "any"
 
 

@@ -19,6 +19,7 @@ from helpers.engines import (
     Containerd,
     Docker,
     Podman,
+    install,
     make_image,
 )
 from helpers.leaks import Leaks, remove_cgroups
@@ -81,15 +82,20 @@ def containerd_daemon(
 def docker_daemon(
     workspace: Path,
     engine_runtime: Path,
+    runtime_binary: Path,
     containerd_daemon: Containerd,
     image: Path,
     prefix: str,
 ) -> Iterator[Docker]:
-    """dockerd for the whole session, with the image; see `containerd_daemon`."""
+    """dockerd for the whole session, with the image; see `containerd_daemon`.
+
+    Its configuration is the one that `pyrunc install` writes.
+    """
     _need(DOCKERD, DOCKER, RUNC)
     directory = workspace / "docker"
     directory.mkdir()
     cgroups = f"{prefix}docker"
+    install(runtime_binary, "docker", directory / "daemon.json", engine_runtime)
     engine = Docker(directory, engine_runtime, containerd_daemon.daemon.socket, cgroups)
     engine("load", "--input", str(image))
     engine("run", "--rm", "--runtime", "runc", IMAGE, "true")

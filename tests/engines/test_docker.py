@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from helpers.command import wait_until
-from helpers.engines import Docker
+from helpers.engines import IMAGE, Docker
 from helpers.terminal import TerminalProcess
 
 pytestmark = [pytest.mark.root, pytest.mark.engines]
@@ -400,3 +400,9 @@ def test_health_check(docker: Docker) -> None:
 def test_the_daemon_knows_the_runtime(docker: Docker) -> None:
     runtimes = json.loads(docker("info", "--format={{json .Runtimes}}").stdout)
     assert "tested" in runtimes
+
+
+def test_a_runtime_that_was_installed(docker: Docker) -> None:
+    """By `pyrunc install docker --write`, which wrote the configuration of this dockerd."""
+    done = docker("run", "--rm", "--runtime", "installed", IMAGE, "cat", "/proc/1/comm")
+    assert done.stdout == "cat\n"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from helpers.engines import Podman
+from helpers.command import run_command
+from helpers.engines import Podman, install
 from helpers.terminal import TerminalProcess
 
 pytestmark = [pytest.mark.root, pytest.mark.engines]
@@ -60,7 +63,7 @@ def test_terminal(podman: Podman) -> None:
 
 
 def _assignments(podman: Podman) -> list[str]:
-    return [f"CONTAINERS_CONF={podman.environment['CONTAINERS_CONF']}"]
+    return [f"CONTAINERS_CONF={podman.config}"]
 
 
 def test_a_pod_shares_namespaces(podman: Podman) -> None:
@@ -68,3 +71,15 @@ def test_a_pod_shares_namespaces(podman: Podman) -> None:
     flags = ("--rm", f"--ipc=container:{first}", f"--pid=container:{first}")
     done = podman(*podman.run_arguments(*flags), "cat", "/proc/1/comm")
     assert done.stdout == "sleep\n"
+
+
+def test_a_runtime_that_was_installed(
+    podman: Podman, runtime_binary: Path, engine_runtime: Path
+) -> None:
+    """By `pyrunc install podman --write`, into what podman's configuration has already."""
+    install(runtime_binary, "podman", podman.config, engine_runtime)
+    command = [
+        word if not word.startswith("--runtime=") else "--runtime=installed"
+        for word in podman.command(*podman.run_arguments("--rm"), "cat", "/proc/1/comm")
+    ]
+    assert run_command(command, env=podman.environment).stdout == "cat\n"

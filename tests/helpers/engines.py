@@ -60,6 +60,12 @@ def make_image(rootfs: Path, archive: Path) -> Path:
     return archive
 
 
+def install(binary: Path, engine: str, config: Path, runtime: Path, *flags: str) -> None:
+    """Have `pyrunc install` make `runtime` known to an engine, as "installed"."""
+    words = ["install", engine, f"--file={config}", f"--path={runtime}", "--name=installed"]
+    run_command([str(binary), *words, "--write", *flags])
+
+
 class Daemon:
     """A daemon that is started once and ended by its pid.
 
@@ -180,7 +186,6 @@ class Docker:
     def __init__(self, directory: Path, runtime: Path, containerd: Path, cgroups: str) -> None:
         socket = directory / "docker.sock"
         config = directory / "daemon.json"
-        config.write_text("{}")
         self.daemon = Daemon(
             [
                 DOCKERD,
@@ -241,7 +246,7 @@ class Podman:
         self.directory = directory
         self.runtime = runtime
         self.cgroups = cgroups
-        config = directory / "containers.conf"
+        config = self.config = directory / "containers.conf"
         # Podman's own limits are above what a process without CAP_SYS_RESOURCE may set.
         config.write_text(
             '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n'

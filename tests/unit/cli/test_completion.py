@@ -27,6 +27,7 @@ LINES = [
     ("pyrunc --debug restore --manage-cgroups-mode s", {"soft", "strict", "!full"}),
     ("pyrunc help st", {"start", "state"}),
     ("pyrunc completion ", {"bash", "zsh", "fish"}),
+    ("pyrunc install ", {"docker", "containerd", "podman", "cri-o"}),
     ("pyrunc validate bun", {"bundle"}),
     ("pyrunc spec --bundle bun", {"bundle"}),
     ("pyrunc kill ", {"web", "other"}),
