@@ -20,8 +20,8 @@ from pathlib import Path
 
 PACKAGE = "pyrunc"
 
-#: What the interpreter itself would import from files before it gets to the package, and what stands for it.
-STDLIB = {"encodings": Path(__file__).with_name("lean_encodings.py")}
+#: Modules that the interpreter imports before it gets to the package, and what stands for them.
+STDLIB = {name: Path(__file__).with_name(f"lean_{name}.py") for name in ("encodings", "io")}
 
 #: Imported by the frozen package first of all.
 EXTENSIONS = "pyrunc_extensions"
@@ -116,11 +116,11 @@ def frozen(name: str, path: Path) -> bytes:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             strip_docstring(node)
-    filename = f"{name.replace('.', '/')}.py"
+    filename = f"{name.replace('.', '/')}.py" if ours else path.name
     if is_package(name, path):
         place = "/" + name.replace(".", "/")
-        filename = f"{place[1:]}/__init__.py"
         if ours:
+            filename = f"{place[1:]}/__init__.py"
             source = f"__path__ = [__import__('sys')._xoptions['{PACKAGE}'] + '{place}']"
         else:  # what is not frozen is beside the rest of the standard library
             source = f"__path__ = [place + '{place}' for place in __import__('sys').path]"

@@ -339,3 +339,28 @@ def frozen_output(tree: Path, program: str) -> object:
     done = run([tree / "bin" / "pyrunc"])
     assert done.stderr == b""
     return eval(done.stdout)
+
+
+STREAMS = """
+import sys
+
+def main(words):
+    lean = "abc" not in sys.modules
+    import io
+    wrapper = io.TextIOWrapper
+    from io import BytesIO, StringIO
+    class Stream(io.RawIOBase):
+        pass
+    kinds = (isinstance(sys.stdout, io.TextIOBase), isinstance(Stream(), io.IOBase))
+    names = {}
+    exec("from io import *", names)
+    sys.stdout.write(repr((lean, wrapper is io.TextIOWrapper, kinds, "SEEK_SET" in names)))
+    sys.stdout.flush()
+    return 0
+"""
+
+
+@pytest.mark.parametrize("tree", ["libpython"], indirect=True)
+def test_streams_in_the_executable(tree: Path) -> None:
+    """`io` has what the standard streams need, and becomes the whole module when it is asked for more."""
+    assert frozen_output(tree, STREAMS) == (True, True, (True, True), True)
