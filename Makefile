@@ -12,7 +12,7 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check
 SOURCES := setup.py pyproject.toml $(shell find csrc pyrunc -type f \
 	\( -name '*.[ch]' -o -name '*.py' -o -name '*.json' \) ! -path pyrunc/spec/_check.py)
 
-.PHONY: build install uninstall release lint format test conformance torture bench vm-test demo clean
+.PHONY: build install uninstall release lint format test conformance torture bench docs vm-test demo clean
 
 # --- build ------------------------------------------------------------------------------------------------------
 
@@ -84,13 +84,13 @@ lint: build build/.stamp-system-lint
 	$(VENV)/bin/mypy
 	$(VENV)/bin/mypy scripts/demo.py
 	$(VENV)/bin/mypy scripts/release.py
-	clang-format --dry-run -Werror $(shell find csrc -name '*.[ch]')
+	clang-format --dry-run -Werror $(shell find csrc bench -name '*.[ch]')
 	$(VENV)/bin/python setup.py -q analyze
 
 format:
 	$(VENV)/bin/ruff check --fix-only .
 	$(VENV)/bin/ruff format .
-	clang-format -i $(shell find csrc -name '*.[ch]')
+	clang-format -i $(shell find csrc bench -name '*.[ch]')
 
 # --- tests ------------------------------------------------------------------------------------------------------
 
@@ -109,6 +109,11 @@ torture: build build/.stamp-system-test
 # Every validation program of runtime-tools, side by side with Debian's runc.
 conformance: build build/.stamp-system-test build/.stamp-system-conformance
 	$(VENV)/bin/python -m conformance.run
+
+# The documentation site, in build/docs. A warning is an error. It is built elsewhere than here, as it documents the
+# package that is installed, not the one in this directory.
+docs: build
+	cd build && ../$(VENV)/bin/python -P -m sphinx -q -W --keep-going -b html ../docs docs
 
 # Side by side with runc, crun and the bare kernel; docs/bench has the figures that README shows. BENCH="run docker"
 # narrows it down.
