@@ -13,14 +13,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from pyrunc.container import container as containers
 from pyrunc.container.events import EventSource
 from pyrunc.errors import TimeoutExpired
 from pyrunc.library.aio_process import Process, carry, process_of, readable
 from pyrunc.library.bundle import Path
-from pyrunc.library.core import CoreContainer, CoreRuntime, Event, Pty, Result, take_away
+from pyrunc.library.core import (
+    CheckpointWords,
+    CoreContainer,
+    CoreRuntime,
+    CriuWords,
+    Event,
+    Pty,
+    Result,
+    Started,
+    take_away,
+)
 from pyrunc.library.stdio import PIPE, Stdio
 from pyrunc.spec import loader
 
@@ -88,6 +98,10 @@ class Container(CoreContainer[Process]):
                 for kind, data in source.take():
                     yield Event(kind, self.id, data)
 
+    async def checkpoint(self, image_path: Path, **options: Unpack[CheckpointWords]) -> None:
+        """As `pyrunc.Container.checkpoint`."""
+        await carry(self._checkpointing(image_path, options))
+
     async def delete(self, *, force: bool = False) -> None:
         """As `pyrunc.Container.delete`."""
         await carry(self._deleting(force))
@@ -132,6 +146,9 @@ class Runtime(CoreRuntime):
             no_new_keyring=no_new_keyring,
         )
         created, started = await carry(steps)
+        return await self._container_of(created, started)
+
+    async def _container_of(self, created: containers.Container, started: Started) -> Container:
         try:
             process = await process_of(started)
         except BaseException:
@@ -170,6 +187,22 @@ class Runtime(CoreRuntime):
             except TimeoutExpired as error:
                 raise error.of(f"container {id}", timeout) from None
             return Result(await process.wait(), said, complained)
+
+    async def restore(
+        self,
+        id: str,
+        bundle: loader.Bundle | Path,
+        image_path: Path,
+        *,
+        stdin: Stdio = None,
+        stdout: Stdio = None,
+        stderr: Stdio = None,
+        **options: Unpack[CriuWords],
+    ) -> Container:
+        """As `pyrunc.Runtime.restore`. A cancelled one leaves nothing."""
+        steps = self._restoring(id, bundle, image_path, (stdin, stdout, stderr), options)
+        restored, started = await carry(steps)
+        return await self._container_of(restored, started)
 
     async def get(self, id: str) -> Container:
         """As `pyrunc.Runtime.get`."""

@@ -15,6 +15,7 @@ from pyrunc.container.images import CriuOptions
 from pyrunc.errors import HostError, OperationError, UsageError
 from pyrunc.host.facts import HostFacts
 from pyrunc.host.mounts import mount_points
+from pyrunc.host.waiting import finish
 from pyrunc.spec.json import dumps
 from pyrunc.spec.loader import Bundle
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.container.container import Container
+    from pyrunc.host.waiting import Steps
     from pyrunc.plan.plan import Plan
 
 LOG = "dump.log"
@@ -62,6 +64,11 @@ class CheckpointOptions(CriuOptions):
         self.link_remap = link_remap
         self.page_server = page_server
         self.status_fd = status_fd
+
+    @property
+    def goes_on(self) -> bool:
+        """The container does, after the checkpoint."""
+        return self.leave_running or self.pre_dump
 
     def fields(self) -> dict[str, Any]:
         fields = super().fields()
@@ -104,9 +111,14 @@ class CheckpointOptions(CriuOptions):
 
 
 def checkpoint(container: Container, options: CheckpointOptions) -> None:
-    """Write the state of a container's processes to `options.image_path`.
+    """As `dumping`; and delete the container then, unless it goes on."""
+    finish(dumping(container, options))
+    if not options.goes_on:
+        container.delete(force=True)
 
-    The container is deleted afterwards, unless `leave_running` or `pre_dump`.
+
+def dumping(container: Container, options: CheckpointOptions) -> Steps[None]:
+    """Write the state of a container's processes to `options.image_path`. If they do not go on, they have ended.
 
     Raises:
         StateError: the container is not running, or paused.
@@ -114,13 +126,11 @@ def checkpoint(container: Container, options: CheckpointOptions) -> None:
         HostError: there is no CRIU, or it lacks something.
         OperationError: CRIU failed; the container goes on as before.
     """
-    with container.lock():
+    with (yield from container.locking()):
         status = container.status
         if status not in ("running", "paused"):
             raise wrong_status("checkpoint", container.id, status)
-        _Checkpoint(container, options).run()
-    if not options.leave_running and not options.pre_dump:
-        container.delete(force=True)
+        yield from _Checkpoint(container, options).run()
 
 
 class _Checkpoint:
@@ -130,7 +140,7 @@ class _Checkpoint:
         self.pid: int = container.state["pid"]
         self.fds: list[int] = []
 
-    def run(self) -> None:
+    def run(self) -> Steps[None]:
         options = self.options
         fields = options.fields()
         program = Criu(options.criu)
@@ -156,7 +166,7 @@ class _Checkpoint:
                 opts=message("Options", **fields),
             )
             try:
-                program.call(request, notified=self._notified)
+                yield from program.calling(request, notified=self._notified)
             except OperationError as error:
                 raise criu.with_log(error, os.path.join(options.log_directory, LOG)) from None
             self._hand_over()

@@ -5,10 +5,10 @@ Messages are Protocol Buffers (proto2). Only the fields that are used are declar
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import socket
+import subprocess
 from functools import cache
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -16,18 +16,17 @@ from google.protobuf.message import DecodeError
 
 from pyrunc import log
 from pyrunc.errors import HostError, OperationError, PyruncError
-from pyrunc.host import signals
+from pyrunc.host.waiting import FOREVER, finish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import signal as _signal
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from pyrunc.host.waiting import Steps
+
     #: Called with the name of a notification, a pid, and descriptors that came with it.
     Notified = Callable[[str, int, list[int]], None]
-else:
-    import _signal
 
 #: Types of requests and responses.
 DUMP = 1
@@ -213,7 +212,11 @@ class Criu:
             }[name]
             raise HostError(f"{what}: this kernel, or CRIU, has no {lacks}")
 
-    def call(
+    def call(self, request: Any, **more: Any) -> Any:
+        """`calling`, in this thread."""
+        return finish(self.calling(request, **more))
+
+    def calling(
         self,
         request: Any,
         *,
@@ -221,7 +224,7 @@ class Criu:
         inherited: Sequence[int] = (),
         started: Callable[[int], None] | None = None,
         notified: Notified | None = None,
-    ) -> Any:
+    ) -> Steps[Any]:
         """Have CRIU do something. Returns the response.
 
         Args:
@@ -238,59 +241,40 @@ class Criu:
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours:
-            pid = self._spawn(theirs, stdio, inherited)
+            with theirs:
+                process = self._spawn(theirs.fileno(), stdio or [subprocess.DEVNULL] * 3, inherited)
             try:
                 if started is not None:
-                    started(pid)
-                return _converse(ours, request, notified)
+                    started(process.pid)
+                return (yield from _converse(ours, request, notified))
             finally:
                 ours.close()
-                os.waitpid(pid, 0)
+                process.wait()
 
     def _spawn(
-        self,
-        theirs: socket.socket,
-        stdio: Sequence[int] | None,
-        inherited: Sequence[int],
-    ) -> int:
-        result, report = os.pipe2(os.O_CLOEXEC)
-        pid = os.fork()
-        if pid == 0:
-            try:
-                # above all that it inherits and that becomes its stdio
-                server = fcntl.fcntl(theirs, fcntl.F_DUPFD, max([2, *inherited]) + 1)
-                given = stdio or [os.open("/dev/null", os.O_RDWR)] * 3
-                for target, source in enumerate(
-                    [fcntl.fcntl(fd, fcntl.F_DUPFD, 3) for fd in given]
-                ):
-                    os.dup2(source, target)
-                    os.set_inheritable(source, False)
-                for fd in inherited:
-                    os.set_inheritable(fd, True)
-                _signal.signal(signals.SIGPIPE, _signal.SIG_DFL)
-                os.execve(self.path, [self.path, "swrk", str(server)], self.environment)
-            except OSError as error:
-                os.write(report, f"{error.errno} {error.filename or ''}".encode())
-            except BaseException as error:
-                os.write(report, f"0 {error}".encode())
-            finally:
-                os._exit(127)
-        theirs.close()
-        os.close(report)
-        with open(result, "rb") as file:
-            failure = file.read().decode("utf-8", "surrogateescape")
-        if failure:
-            os.waitpid(pid, 0)
-            number, _, what = failure.partition(" ")
-            reason = f"{what}: {os.strerror(int(number))}" if int(number) else what
-            raise HostError(f"CRIU cannot be executed: {reason}", errno=int(number))
-        return pid
+        self, server: int, stdio: Sequence[int], inherited: Sequence[int]
+    ) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                [self.path, "swrk", str(server)],
+                stdin=stdio[0],
+                stdout=stdio[1],
+                stderr=stdio[2],
+                pass_fds=[server, *inherited],
+                env=self.environment,
+            )
+        except OSError as error:
+            raise HostError(
+                f"CRIU cannot be executed: {error.filename}: {error.strerror}",
+                errno=error.errno or 0,
+            ) from None
 
 
-def _converse(sock: socket.socket, request: Any, notified: Notified | None) -> Any:
+def _converse(sock: socket.socket, request: Any, notified: Notified | None) -> Steps[Any]:
     _send(sock, request)
     failure: BaseException | None = None
     while True:
+        yield sock.fileno(), FOREVER
         try:
             data, fds, _, _ = socket.recv_fds(sock, _SIZE, 16)
         except ConnectionResetError:

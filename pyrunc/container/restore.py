@@ -29,8 +29,10 @@ from pyrunc.spec.json import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
+    from pyrunc.host.waiting import Steps
     from pyrunc.plan.plan import Plan
     from pyrunc.spec.loader import Bundle
 
@@ -54,6 +56,7 @@ class RestoreOptions(CriuOptions):
         detach: do not wait for the container.
         no_subreaper: do not adopt its orphans meanwhile.
         console_socket, pid_file, cgroup_driver, rootless: as in `CreateOptions`.
+        stdio: what replaces the pipes and files that were its stdin, stdout and stderr.
         tcp_close: TCP connections are restored as closed ones.
         lsm_profile: "apparmor:PROFILE" or "selinux:LABEL", instead of that of the checkpoint.
         lsm_mount_context: the same for the context= of mounts (SELinux).
@@ -68,6 +71,7 @@ class RestoreOptions(CriuOptions):
         pid_file: str = "",
         cgroup_driver: str = "cgroupfs",
         rootless: str = "auto",
+        stdio: Sequence[int] = (0, 1, 2),
         tcp_close: bool = False,
         lsm_profile: str = "",
         lsm_mount_context: str = "",
@@ -80,6 +84,7 @@ class RestoreOptions(CriuOptions):
         self.pid_file = pid_file
         self.cgroup_driver = cgroup_driver
         self.rootless = rootless
+        self.stdio = stdio
         self.tcp_close = tcp_close
         self.lsm_profile = lsm_profile
         self.lsm_mount_context = lsm_mount_context
@@ -105,6 +110,21 @@ class RestoreOptions(CriuOptions):
 
 
 def restore(root: str, container_id: str, bundle: Bundle, options: RestoreOptions) -> int:
+    """`restoring`, in this thread; and in the foreground, wait for the container and delete it.
+
+    Returns the exit code of its program, 128 plus the signal if one ended it; 0 when detached.
+    """
+    if not options.detach and not options.no_subreaper:
+        shim.set_subreaper()
+    container, master = finish(restoring(root, container_id, bundle, options))
+    if options.detach:
+        return 0
+    return _foreground(container, master)
+
+
+def restoring(
+    root: str, container_id: str, bundle: Bundle, options: RestoreOptions
+) -> Steps[tuple[Container, int]]:
     """Restore a container from the images in `options.image_path`.
 
     Args:
@@ -113,7 +133,7 @@ def restore(root: str, container_id: str, bundle: Bundle, options: RestoreOption
         bundle: as it was created from.
         options: see `RestoreOptions`.
 
-    Returns the exit code of its program, 128 plus the signal if one ended it; 0 when detached.
+    Returns it, and the master of its terminal if that went nowhere else; or -1.
 
     Raises:
         UsageError: the id or an option is wrong.
@@ -133,19 +153,14 @@ def restore(root: str, container_id: str, bundle: Bundle, options: RestoreOption
     program.require(criu.MINIMUM, "restore")
     if options.lsm_profile or options.lsm_mount_context:
         program.require(criu.LSM_PROFILE, "--lsm-profile and --lsm-mount-context")
-    if not options.detach and not options.no_subreaper:
-        shim.set_subreaper()
     store.make()
     with store:
         restoration = _Restoration(store, bundle, options, program, fields)
         try:
-            container = restoration.restore()
+            return (yield from restoration.restoring()), restoration.master
         except BaseException:
-            restoration.leave()
+            yield from restoration.leaving()
             raise
-    if options.detach:
-        return 0
-    return _foreground(container, restoration.master)
 
 
 def _foreground(container: Container, master: int) -> int:
@@ -189,13 +204,14 @@ class _Restoration(Creation):
             cgroup_driver=options.cgroup_driver,
             rootless=options.rootless,
             pid_file=options.pid_file,
+            stdio=options.stdio,
         )
         facts = HostFacts()
         super().__init__(
             store, bundle, creation, facts, plan_cgroup(store.id, bundle, creation, facts)
         )
 
-    def restore(self) -> Container:
+    def restoring(self) -> Steps[Container]:
         store, state, options = self.store, self.state, self.restore_options
         store.write_state(state)
         store.write(CONFIG, dumps(self.bundle.config))
@@ -216,7 +232,7 @@ class _Restoration(Creation):
             self._namespaces()
             self._descriptors()
             try:
-                self._call()
+                yield from self._call()
             except OperationError as error:
                 raise criu.with_log(error, os.path.join(options.log_directory, LOG)) from None
         finally:
@@ -233,7 +249,7 @@ class _Restoration(Creation):
         self._close_network()
         return Container(store, state)
 
-    def leave(self) -> None:
+    def leaving(self) -> Steps[None]:
         """Leave nothing, after a failure."""
         if self.master >= 0:
             os.close(self.master)
@@ -243,7 +259,7 @@ class _Restoration(Creation):
             log.warning(str(error))
         if self.pid:
             self.cgroup.kill(SIGKILL)
-        finish(self.undo())
+        yield from self.undo()
 
     def _directories(self) -> None:
         options, fields = self.restore_options, self.fields
@@ -317,7 +333,7 @@ class _Restoration(Creation):
                 " was checkpointed, and cannot go on as a pipe or a terminal: redirect it to a file"
             ) from None
 
-    def _call(self) -> None:
+    def _call(self) -> Steps[None]:
         request = message("Request", type=criu.RESTORE)
         inherited = [message.fd for message in self.fields["inherit_fd"] if message.fd > 2]
 
@@ -330,7 +346,7 @@ class _Restoration(Creation):
             self.fields["cg_root"] = list(_cgroup_roots(pid))
             request.opts.CopyFrom(message("Options", **self.fields))
 
-        response = self.program.call(
+        response = yield from self.program.calling(
             request,
             stdio=self.options.stdio,
             inherited=inherited,

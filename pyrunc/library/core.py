@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar
 
 from pyrunc import log
 from pyrunc.container import container as containers
@@ -70,6 +70,41 @@ class Result(NamedTuple):
     exit_code: int
     stdout: bytes | None
     stderr: bytes | None
+
+
+class CriuWords(TypedDict, total=False):
+    """What CRIU is to go along with; each is a flag of `criu(8)`.
+
+    Attributes:
+        work_path: directory for CRIU's log; that of the images unless given.
+        tcp_established: keep TCP connections.
+        ext_unix_sk: AF_UNIX sockets whose other end is outside.
+        shell_job: a terminal of the host.
+        file_locks: keep file locks.
+        criu: the program; "criu" unless given.
+    """
+
+    work_path: str
+    tcp_established: bool
+    ext_unix_sk: bool
+    shell_job: bool
+    file_locks: bool
+    criu: str
+
+
+class CheckpointWords(CriuWords, total=False):
+    """What a checkpoint can be told beside.
+
+    Attributes:
+        leave_running: let the container go on.
+        pre_dump: write the memory only, and let the container go on: less is left for the checkpoint that adds to
+            this one.
+        parent_path: a `pre_dump` that this one adds to, relative to the directory of the images.
+    """
+
+    leave_running: bool
+    pre_dump: bool
+    parent_path: str
 
 
 class Started(NamedTuple):
@@ -242,6 +277,35 @@ class CoreRuntime:
             console.close()
         return created, Started(created.state["pid"], created.pidfd, streams.ours, master)
 
+    def _restoring(
+        self,
+        id: str,
+        bundle: loader.Bundle | Path,
+        image_path: Path,
+        stdio: tuple[Stdio, Stdio, Stdio],
+        words: CriuWords,
+    ) -> Steps[tuple[containers.Container, Started]]:
+        from pyrunc.container.restore import RestoreOptions, restoring
+
+        reap_abandoned()
+        found = as_bundle(bundle)
+        streams = _streams(stdio, bool((found.config.get("process") or {}).get("terminal")), ())
+        try:
+            options = RestoreOptions(
+                image_path=os.path.abspath(os.fspath(image_path)),
+                cgroup_driver=self.cgroup_manager,
+                rootless=self._rootless,
+                stdio=streams.theirs,
+                **words,
+            )
+            restored, master = yield from restoring(self.root, id, found, options)
+            streams.close_theirs()
+        except BaseException:
+            streams.close()
+            raise
+        pid = restored.state["pid"]
+        return restored, Started(pid, os.pidfd_open(pid), streams.ours, master)
+
     def _load(self, id: str) -> containers.Container:
         return containers.Container.load(self.root, id)
 
@@ -350,6 +414,16 @@ class CoreContainer(Generic[P]):
         wanted: Any = without_nulls(dict(resources))
         loader.check_resources(wanted, "resources")
         return self._fresh().updating(wanted)
+
+    def _checkpointing(self, image_path: Path, words: CheckpointWords) -> Steps[None]:
+        from pyrunc.container.checkpoint import CheckpointOptions, dumping
+
+        options = CheckpointOptions(image_path=os.path.abspath(os.fspath(image_path)), **words)
+        fresh = self._fresh()
+        fresh.reload()
+        yield from dumping(fresh, options)
+        if not options.goes_on:
+            yield from self._deleting(True)
 
     def _exec_process(
         self,

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from pyrunc.container import container as containers
 from pyrunc.container.events import EventSource
 from pyrunc.errors import TimeoutExpired
 from pyrunc.host.waiting import block, finish
 from pyrunc.library.bundle import Path
-from pyrunc.library.core import CoreContainer, CoreRuntime, Event, Pty, Result, Started
+from pyrunc.library.core import (
+    CheckpointWords,
+    CoreContainer,
+    CoreRuntime,
+    CriuWords,
+    Event,
+    Pty,
+    Result,
+    Started,
+)
 from pyrunc.library.process import Process
 from pyrunc.library.stdio import PIPE, Stdio
 from pyrunc.spec import loader
@@ -134,6 +143,23 @@ class Container(CoreContainer[Process]):
                 for kind, data in source.take():
                     yield Event(kind, self.id, data)
 
+    def checkpoint(self, image_path: Path, **options: Unpack[CheckpointWords]) -> None:
+        """Write the state of its processes to a directory, by CRIU; `Runtime.restore` has them go on from there.
+
+        It is deleted then, unless it goes on.
+
+        Args:
+            image_path: the directory. It is made where it is missing.
+            options: see `CheckpointWords`.
+
+        Raises:
+            StateError: it is not running, or paused.
+            UsageError: an argument is wrong.
+            HostError: there is no CRIU, or it lacks something.
+            OperationError: CRIU failed. The container goes on.
+        """
+        finish(self._checkpointing(image_path, options))
+
     def delete(self, *, force: bool = False) -> None:
         """Delete it, with all that belongs to it, and then run its poststop hooks. The end of `process` is noted.
 
@@ -248,6 +274,37 @@ class Runtime(CoreRuntime):
             except TimeoutExpired as error:
                 raise error.of(f"container {id}", timeout) from None
             return Result(process.wait(), said, complained)
+
+    def restore(
+        self,
+        id: str,
+        bundle: loader.Bundle | Path,
+        image_path: Path,
+        *,
+        stdin: Stdio = None,
+        stdout: Stdio = None,
+        stderr: Stdio = None,
+        **options: Unpack[CriuWords],
+    ) -> Container:
+        """Have a container go on from its checkpoint. It runs at once.
+
+        Args:
+            id: names the container; it may have had another name before.
+            bundle: as it was created from: a `Bundle`, or the path of one.
+            image_path: directory of the checkpoint.
+            stdin, stdout, stderr: as for `create`; they replace the pipes and files that it had.
+            options: see `CriuWords`.
+
+        Raises:
+            UsageError: an argument is wrong.
+            BundleError: the bundle cannot be read, or is wrong.
+            ExistsError: there is a container of this id.
+            HostError: there is no CRIU, or it lacks something.
+            OperationError: CRIU failed. Nothing is left of the container.
+        """
+        steps = self._restoring(id, bundle, image_path, (stdin, stdout, stderr), options)
+        restored, started = finish(steps)
+        return Container(restored, _process(started), self._rootless)
 
     def get(self, id: str) -> Container:
         """The container of this id, whoever created it.

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from helpers.bundle import Bundle
 from helpers.command import wait_until
+from helpers.criu import working_criu
 from helpers.leaks import Leaks, open_files, zombies
 from helpers.runtime import Runtime
 
@@ -472,3 +473,68 @@ def test_interrupted_creations_leave_nothing(
         library.create(container_id, bundle.path, stdout=PIPE)
     assert library.ids() == []
     assert open_files() == before
+
+
+# ---- checkpoints -------------------------------------------------------------------------------
+
+COUNT = "i=0; while :; do i=$((i+1)); echo $i; echo $i >/count; sleep 0.02; done"
+
+
+def test_a_container_goes_on_from_its_checkpoint(
+    library: pyrunc.Runtime, bundle: Bundle, container_id: str
+) -> None:
+    criu = str(working_criu())
+    bundle.sh(COUNT)
+    count, images = bundle.rootfs / "count", bundle.path / "images"
+
+    def goes_on() -> None:
+        before = count.read_text()
+        wait_until(lambda: count.read_text() not in ("", before), "the container goes on")
+
+    with library.create(
+        container_id, bundle.path, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL
+    ) as box:
+        box.start()
+        wait_until(count.exists, "the container counts")
+        box.checkpoint(images / "running", leave_running=True, criu=criu)
+        goes_on()
+        box.checkpoint(images / "last", criu=criu)
+        assert box.process is not None
+        assert box.wait() == 128 + signal.SIGKILL
+        assert library.ids() == []
+    number = int(count.read_text())
+    with library.restore(
+        container_id,
+        bundle.path,
+        images / "last",
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=DEVNULL,
+        criu=criu,
+    ) as box:
+        assert box.status == "running"
+        assert box.process is not None
+        assert box.process.stdout is not None
+        assert int(box.process.stdout.readline()) >= number
+        goes_on()
+        box.kill("KILL")
+        assert box.wait() == 128 + signal.SIGKILL
+
+
+def test_a_checkpoint_that_fails_leaves_the_container(
+    box: pyrunc.Container, bundle: Bundle, tmp_path: Path
+) -> None:
+    with pytest.raises(pyrunc.HostError, match="no such program"):
+        box.checkpoint(tmp_path / "images", criu="/no/such/criu")
+    with pytest.raises(TypeError, match="leave_runing"):
+        box.checkpoint(tmp_path / "images", leave_runing=True)  # type: ignore[call-arg]
+    assert box.status == "running"
+
+
+def test_a_restoration_that_fails_leaves_nothing(
+    library: pyrunc.Runtime, bundle: Bundle, container_id: str, tmp_path: Path
+) -> None:
+    criu = str(working_criu())
+    with pytest.raises(pyrunc.PyruncError, match="images"):
+        library.restore(container_id, bundle.path, tmp_path / "images", criu=criu)
+    assert library.ids() == []

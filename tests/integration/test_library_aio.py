@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from helpers.bundle import Bundle
+from helpers.criu import working_criu
 from helpers.leaks import Leaks, zombies
 from helpers.runtime import Runtime
 
@@ -221,5 +222,45 @@ def test_many_at_a_time(library: pyrunc.aio.Runtime, bundle: Bundle, container_i
             *(library.run(f"{container_id}-{n}", bundle.path) for n in range(8))
         )
         assert [result.exit_code for result in results] == [6] * 8
+
+    asyncio.run(main())
+
+
+def test_a_container_goes_on_from_its_checkpoint(
+    library: pyrunc.aio.Runtime, bundle: Bundle, container_id: str
+) -> None:
+    criu = str(working_criu())
+    bundle.sh("i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done")
+    images = bundle.path / "images"
+
+    async def main() -> None:
+        box = await library.create(
+            container_id, bundle.path, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL
+        )
+        async with box:
+            await box.start()
+            assert box.process is not None
+            assert box.process.stdout is not None
+            assert await box.process.stdout.readline() == b"1\n"
+            ticks = 0
+
+            async def tick() -> None:
+                nonlocal ticks
+                while True:
+                    await asyncio.sleep(0.001)
+                    ticks += 1
+
+            meanwhile = asyncio.create_task(tick())
+            await box.checkpoint(images, criu=criu)
+            meanwhile.cancel()
+            assert ticks > 5  # the loop was not held up
+            last = int((await box.process.stdout.read()).split()[-1])
+        box = await library.restore(
+            container_id, bundle.path, images, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, criu=criu
+        )
+        async with box:
+            assert box.process is not None
+            assert box.process.stdout is not None
+            assert int(await box.process.stdout.readline()) >= last
 
     asyncio.run(main())
