@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -225,21 +226,26 @@ class Course:
             self.results.add(name, "ms", subject, took)
 
     def budgets(self) -> None:
-        """System calls and page faults by command, of all the processes that it makes."""
+        """System calls by command, of all the processes that it makes; and what ours imports beyond the interpreter."""
         for subject in self.subjects:
-            name = self.id()
-            # not of create: it would be waited for until the container ends
-            subject("create", "--bundle", self.sleeping, name)
-            for command in (
-                ("run", "--bundle", str(self.plain), self.id()),
-                ("state", name),
-                ("start", name),
-                ("exec", name, "/bin/true"),
-                ("kill", name, "KILL"),
-                ("delete", "--force", name),
-            ):
+            for command in self._lives(subject):
                 counted = _system_calls(self.bench, subject.command(*command))
                 self.results.add(f"system calls of {command[0]}", "", subject.name, counted)
+        ours = self.subjects[0]
+        for command in self._lives(ours):
+            counted = _modules(self.bench, ours, command)
+            self.results.add(f"modules imported by {command[0]}", "", ours.name, counted)
+
+    def _lives(self, subject: Subject) -> Iterator[tuple[str, ...]]:
+        """The commands of a life, but for `create`: strace would wait for the end of the container."""
+        name = self.id()
+        subject("create", "--bundle", self.sleeping, name)
+        yield "run", "--bundle", str(self.plain), self.id()
+        yield "state", name
+        yield "start", name
+        yield "exec", name, "/bin/true"
+        yield "kill", name, "KILL"
+        yield "delete", "--force", name
 
     COURSES: ClassVar[dict[str, Callable[[Course], None]]] = {
         "floors": floors,
@@ -268,6 +274,28 @@ def _system_calls(bench: Bench, command: list[str | Path]) -> int:
         )
     lines = report.read_text(errors="replace").splitlines()
     return sum("(" in line and "resumed>" not in line for line in lines)
+
+
+_COUNT = """
+import sys
+report, package, *words = sys.argv[1:]
+before = set(sys.modules)
+sys.path.append(package)
+from pyrunc.cli.main import main
+code = main(words)
+with open(report, "w") as file:
+    print(len(set(sys.modules) - before), file=file)
+sys.exit(code)
+"""
+
+
+def _modules(bench: Bench, subject: Subject, command: tuple[str, ...]) -> int:
+    report = bench.directory / "modules"
+    package = sysconfig.get_path("purelib")
+    words = [str(word) for word in subject.command(*command)[1:]]
+    python = ["/usr/bin/python3", "-I", "-S", "-X", "utf8", "-c", _COUNT]
+    bench.measure(*python, report, package, *words)
+    return int(report.read_text())
 
 
 def _memory(pid: int) -> dict[str, int]:

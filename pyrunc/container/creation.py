@@ -319,8 +319,6 @@ class Creation:
             options.stdio,
         )
         plan = self._compile()
-        state["late"] = operations_after_start(plan.operations)
-        store.write(CONFIG, dumps(self.bundle.config))
         listener = channel.listener(store.path, START_SOCKET)
         console = self._console()
         try:
@@ -329,6 +327,9 @@ class Creation:
             listener.close()
             if console != options.console_fd:
                 close_all((console,))
+        # while the init is at work
+        state["late"] = operations_after_start(plan.operations)
+        store.write(CONFIG, dumps(self.bundle.config))
         if not (yield from session.converse()):
             raise session.death()
         state["pid"] = session.pid
