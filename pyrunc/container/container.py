@@ -362,7 +362,9 @@ def wrong_status(operation: str, container_id: str, status: str) -> StateError:
     """The error for an operation that is not allowed in a status, with what can be done."""
     remedy = _REMEDIES.get(f"{operation} {status}") or _REMEDIES.get(status)
     hint = f" ({remedy})" if remedy else ""
-    return StateError(f"cannot {operation} container {container_id}: it is {status}{hint}")
+    # runc's words, by which containerd knows that there is nothing left to be killed
+    head = "container not running: " if status == "stopped" else ""
+    return StateError(f"{head}cannot {operation} container {container_id}: it is {status}{hint}")
 
 
 def state_document(state: dict[str, Any], status: str) -> dict[str, Any]:

@@ -183,7 +183,7 @@ USES = [
     ("kill x", "does not exist"),
     ("kill RUNNING FROB", "a name such as TERM"),
     ("kill RUNNING 99", "the highest is"),
-    ("kill OVER TERM", "it is stopped (what it ran has ended"),
+    ("kill OVER TERM", "container not running: cannot kill container OVER: it is stopped"),
     ("delete x", "does not exist"),
     ("delete RUNNING", "--force"),
     ("exec RUNNING", "--process"),
