@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pyrunc.library.process import Process
     from pyrunc.library.runtime import Container, Runtime
     from pyrunc.library.stdio import DEVNULL, PIPE, STDOUT
-    from pyrunc.plan.operations import Operation
+    from pyrunc.plan.operation import Operation
     from pyrunc.plan.plan import Plan
 
 __version__ = "0.1.0"

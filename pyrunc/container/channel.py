@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyrunc.plan.operations import Operation
+    from pyrunc.plan.operation import Operation
 
 SYNC = 1
 CLONED = 2

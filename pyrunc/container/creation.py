@@ -10,6 +10,7 @@ from pyrunc.cgroups import Cgroup, compile_cgroup
 from pyrunc.container import channel
 from pyrunc.container.container import Container, state_document, unmount_shared
 from pyrunc.container.hooks import run_all_hooks, run_hooks
+from pyrunc.container.options import ProcessOptions
 from pyrunc.container.session import Session, close_all, operations_after_start
 from pyrunc.container.store import (
     CONFIG,
@@ -31,11 +32,11 @@ from pyrunc.spec.rules import warnings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
+    from typing import Any, Unpack
 
     from pyrunc.cgroups.plan import CgroupPlan
     from pyrunc.container.network import NetworkDevices
+    from pyrunc.container.options import ProcessWords
     from pyrunc.container.resctrl import Resctrl
     from pyrunc.host.waiting import Steps
     from pyrunc.plan.plan import Plan
@@ -43,58 +44,39 @@ if TYPE_CHECKING:
     from pyrunc.spec.loader import Bundle
 
 
-class CreateOptions:
+class CreateOptions(ProcessOptions):
     """What the command line, or the caller of the library, says about a new container.
 
     Attributes:
-        pid_file: file that the pid is written to, or "".
-        console_socket: AF_UNIX socket that the master of the terminal is sent to, or "".
-        console_fd: a connected socket for the same, or -1.
-        pidfd_socket: AF_UNIX socket that a pidfd of the container process is sent to, or "".
-        preserve_fds: number of descriptors from 3 on that the program gets.
         no_pivot, no_new_keyring: see `PlanOptions`.
         cgroup_driver: "cgroupfs", "systemd" or "disabled".
         detach, keep, no_subreaper: of `run`.
         notify_socket: the socket of a service manager that the program's sd_notify(3) is to reach, or "".
         keep_pidfd: leave a pidfd of the container process, open, in the new `Container`.
-        stdio: what becomes the program's stdin, stdout, stderr, and then its preserved descriptors.
         environment: do for the program what LISTEN_FDS asks for in the environment of this one.
-        rootless: "auto", "true" or "false".
     """
 
     def __init__(
         self,
         *,
-        pid_file: str = "",
-        console_socket: str = "",
-        console_fd: int = -1,
-        pidfd_socket: str = "",
-        preserve_fds: int = 0,
         no_pivot: bool = False,
         no_new_keyring: bool = False,
         cgroup_driver: str = "cgroupfs",
         detach: bool = False,
         keep: bool = False,
         no_subreaper: bool = False,
-        stdio: Sequence[int] = (0, 1, 2),
-        rootless: str = "auto",
         notify_socket: str = "",
         environment: bool = True,
         keep_pidfd: bool = False,
+        **common: Unpack[ProcessWords],
     ) -> None:
-        self.pid_file = pid_file
-        self.console_socket = console_socket
-        self.console_fd = console_fd
-        self.pidfd_socket = pidfd_socket
-        self.preserve_fds = preserve_fds
+        super().__init__(**common)
         self.no_pivot = no_pivot
         self.no_new_keyring = no_new_keyring
         self.cgroup_driver = cgroup_driver
         self.detach = detach
         self.keep = keep
         self.no_subreaper = no_subreaper
-        self.stdio = stdio
-        self.rootless = rootless
         self.notify_socket = notify_socket
         self.environment = environment
         self.keep_pidfd = keep_pidfd

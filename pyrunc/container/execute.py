@@ -13,6 +13,7 @@ from pyrunc.container.creation import (
     is_rootless,
     send_fd,
 )
+from pyrunc.container.options import ProcessOptions
 from pyrunc.container.session import SYNC_SECCOMP, Session, close_all
 from pyrunc.container.store import seccomp_cache, write_pid_file
 from pyrunc.errors import StateError, UsageError
@@ -27,17 +28,17 @@ from pyrunc.spec.words import without_nulls
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
+    from typing import Any, Unpack
 
     from pyrunc.container.channel import Message
+    from pyrunc.container.options import ProcessWords
     from pyrunc.host.waiting import Steps
 
 
-class ExecOptions:
+class ExecOptions(ProcessOptions):
     """What the command line, or the caller of the library, says about a process to execute.
 
     Attributes:
-        pid_file, console_socket, console_fd, pidfd_socket, preserve_fds, stdio: as in `CreateOptions`.
         detach: do not wait for the process.
         ignore_paused: execute it in a paused container too, where it waits for resume.
         cgroups: cgroups below the container's, "PATH" or "CONTROLLER[,…]:PATH".
@@ -46,27 +47,15 @@ class ExecOptions:
     def __init__(
         self,
         *,
-        pid_file: str = "",
-        console_socket: str = "",
-        console_fd: int = -1,
-        pidfd_socket: str = "",
-        preserve_fds: int = 0,
         detach: bool = False,
         ignore_paused: bool = False,
         cgroups: Sequence[str] = (),
-        stdio: Sequence[int] = (0, 1, 2),
-        rootless: str = "auto",
+        **common: Unpack[ProcessWords],
     ) -> None:
-        self.pid_file = pid_file
-        self.console_socket = console_socket
-        self.console_fd = console_fd
-        self.pidfd_socket = pidfd_socket
-        self.preserve_fds = preserve_fds
+        super().__init__(**common)
         self.detach = detach
         self.ignore_paused = ignore_paused
         self.cgroups = cgroups
-        self.stdio = stdio
-        self.rootless = rootless
 
 
 #: What a process has of the container's own where it says nothing else, as with runc.

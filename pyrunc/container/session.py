@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pyrunc.container.resctrl import Resctrl
     from pyrunc.host.waiting import Steps
-    from pyrunc.plan.operations import Operation
+    from pyrunc.plan.operation import Operation
     from pyrunc.plan.plan import Plan
 
     Handler = Callable[[channel.Message], bytes | Steps[bytes]]

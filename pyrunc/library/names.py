@@ -10,7 +10,7 @@ _PLACES = {
     "pyrunc.library.process": ("Process",),
     "pyrunc.library.runtime": ("Container", "Runtime"),
     "pyrunc.library.stdio": ("DEVNULL", "PIPE", "STDOUT"),
-    "pyrunc.plan.operations": ("Operation",),
+    "pyrunc.plan.operation": ("Operation",),
     "pyrunc.plan.plan": ("Plan",),
 }
 

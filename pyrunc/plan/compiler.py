@@ -12,6 +12,7 @@ from pyrunc.plan.namespaces import (
     check_privileges,
     first_namespaces,
 )
+from pyrunc.plan.operation import Operation
 from pyrunc.plan.operations import (
     SYNC_MAP_IDS,
     SYNC_NETWORK,
@@ -24,7 +25,6 @@ from pyrunc.plan.operations import (
     LoopbackUp,
     NewSession,
     NewSessionKeyring,
-    Operation,
     SetDomainname,
     SetDumpable,
     SetHostname,

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from pyrunc.cgroups.plan import CgroupPlan
     from pyrunc.host.facts import HostFacts
-    from pyrunc.plan.operations import Operation
+    from pyrunc.plan.operation import Operation
     from pyrunc.plan.seccomp import PendingFilter
     from pyrunc.spec.loader import Bundle
 

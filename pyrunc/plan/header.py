@@ -6,6 +6,7 @@ import re
 import sys
 
 from pyrunc.plan import operations
+from pyrunc.plan.operation import REGISTRY
 
 C_TYPES = {
     "u32": "uint32_t {};",
@@ -50,7 +51,7 @@ def render() -> str:
         if CONSTANTS.match(name) and isinstance(value, int):
             out.append(f"#define {name} {value:#x}u")
     out.append("")
-    for cls in operations.REGISTRY:
+    for cls in REGISTRY:
         name = snake(cls.__name__)
         out.append(f"struct {name} {{")
         out += [f"\t{C_TYPES[kind].format(field)}" for field, kind in cls.fields]
@@ -60,7 +61,7 @@ def render() -> str:
     out += ["", "struct init;", ""]
     out += [
         f"int op_{snake(cls.__name__)}(struct init *init, const struct {snake(cls.__name__)} *op);"
-        for cls in operations.REGISTRY
+        for cls in REGISTRY
     ]
     out += [
         "",
@@ -71,7 +72,7 @@ def render() -> str:
         "\t*known = true;",
         "\tswitch (opcode) {",
     ]
-    for cls in operations.REGISTRY:
+    for cls in REGISTRY:
         name = snake(cls.__name__)
         out.append(f"\tcase {cls.opcode}: {{")
         out.append(f"\t\tstruct {name} op = {{0}};")

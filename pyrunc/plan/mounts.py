@@ -6,6 +6,7 @@ import os
 
 from pyrunc.errors import ConfigError, HostError, Violation
 from pyrunc.plan.namespaces import has_idmap
+from pyrunc.plan.operation import Operation
 from pyrunc.plan.operations import (
     BIND_NO_SYMLINK_SOURCE,
     BIND_RECURSIVE,
@@ -22,7 +23,6 @@ from pyrunc.plan.operations import (
     MountBind,
     MountFilesystem,
     OpenTree,
-    Operation,
     SetFileLabel,
 )
 from pyrunc.spec.tables import (

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.cgroups.plan import CgroupPlan
-    from pyrunc.plan.operations import Operation
+    from pyrunc.plan.operation import Operation
     from pyrunc.plan.resctrl import ResctrlPlan
 
 MAGIC = b"PYC1"

@@ -13,7 +13,8 @@ from pyrunc.container import channel
 from pyrunc.container.session import Session
 from pyrunc.errors import OperationError
 from pyrunc.host.waiting import finish
-from pyrunc.plan.operations import NewSession, Operation, Sync
+from pyrunc.plan.operation import Operation
+from pyrunc.plan.operations import NewSession, Sync
 from pyrunc.plan.plan import Plan
 
 MAX = (1 << 32) - 1

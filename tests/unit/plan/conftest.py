@@ -13,7 +13,7 @@ from pyrunc.cgroups.plan import CgroupPlan
 from pyrunc.host.facts import HostFacts
 from pyrunc.plan.compiler import compile_plan
 from pyrunc.plan.context import PlanOptions
-from pyrunc.plan.operations import Operation
+from pyrunc.plan.operation import Operation
 from pyrunc.plan.plan import Plan
 from pyrunc.spec.loader import Bundle
 

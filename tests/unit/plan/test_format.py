@@ -14,11 +14,10 @@ import pytest
 import pyrunc
 from pyrunc.container import channel
 from pyrunc.plan import header
+from pyrunc.plan.operation import REGISTRY, Operation
 from pyrunc.plan.operations import (
-    REGISTRY,
     Execute,
     MountBind,
-    Operation,
     SetAffinity,
     SetHostname,
     SetRlimit,
