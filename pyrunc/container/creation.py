@@ -54,6 +54,7 @@ class CreateOptions(ProcessOptions):
         notify_socket: the socket of a service manager that the program's sd_notify(3) is to reach, or "".
         keep_pidfd: leave a pidfd of the container process, open, in the new `Container`.
         environment: do for the program what LISTEN_FDS asks for in the environment of this one.
+        thread: a seccomp filter may be compiled by another thread meanwhile.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class CreateOptions(ProcessOptions):
         notify_socket: str = "",
         environment: bool = True,
         keep_pidfd: bool = False,
+        thread: bool = True,
         **common: Unpack[ProcessWords],
     ) -> None:
         super().__init__(**common)
@@ -80,6 +82,7 @@ class CreateOptions(ProcessOptions):
         self.notify_socket = notify_socket
         self.environment = environment
         self.keep_pidfd = keep_pidfd
+        self.thread = thread
 
 
 def is_rootless(facts: HostFacts, choice: str) -> bool:
@@ -196,7 +199,7 @@ def creating(
         log.warning(str(warning))
     facts = HostFacts()
     check_privileges(bundle.config, facts)
-    seccomp_filter = _begin_filter(bundle.config)
+    seccomp_filter = _begin_filter(bundle.config) if options.thread else None
     cgroup = plan_cgroup(container_id, bundle, options, facts)
     store.make()
     with store:

@@ -233,6 +233,7 @@ class CoreRuntime:
             rootless=self._rootless,
             environment=False,
             keep_pidfd=True,
+            thread=False,
             **more,
         )
 

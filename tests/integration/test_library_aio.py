@@ -264,3 +264,22 @@ def test_a_container_goes_on_from_its_checkpoint(
             assert int(await box.process.stdout.readline()) >= last
 
     asyncio.run(main())
+
+
+def test_a_new_seccomp_profile_makes_no_thread(
+    library: pyrunc.aio.Runtime,
+    bundle: Bundle,
+    container_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a thread was made")
+
+    monkeypatch.setattr("_thread.start_new_thread", refuse)
+    unheard_of = {"names": ["acct"], "action": "SCMP_ACT_ERRNO", "errnoRet": os.getpid() % 4000}
+    bundle.config["linux"]["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [unheard_of],
+    }
+    bundle.save()
+    assert asyncio.run(library.run(container_id, bundle.path)).exit_code == 0
