@@ -91,7 +91,13 @@ class HostError(PyruncError):
 
 
 class OperationError(PyruncError):
-    """An operation of a plan failed on the container's side."""
+    """An operation of a plan failed on the container's side.
+
+    Attributes:
+        index: which one of the plan; -1 where none of it is to blame.
+    """
+
+    index = -1
 
 
 class HookError(PyruncError):

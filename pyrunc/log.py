@@ -14,6 +14,7 @@ import time
 from pyrunc.errors import UsageError
 
 FORMATS = ("text", "json")
+LEVELS = ("error", "warning", "debug")
 
 _STDERR = 2
 
@@ -28,35 +29,52 @@ class _Log:
     `sink` is a program's own log, which takes level and message; then all else is unused.
     """
 
-    __slots__ = ("debug", "fd", "format", "sink")
+    __slots__ = ("debug", "fd", "format", "quiet", "sink")
 
     def __init__(self) -> None:
         self.fd = _STDERR
         self.format = "text"
         self.debug = False
+        self.quiet = False
         self.sink: Callable[[str, str], None] | None = None
 
 
 _log = _Log()
 
 
-def configure(path: str = "", format: str = "text", debug: bool = False) -> None:
+def configure(
+    path: str = "", format: str = "text", debug: bool = False, level: str = "warning"
+) -> None:
     """Choose where records go.
 
     Args:
-        path: file that records are appended to (made with mode 0644); "" is standard error.
-        format: one of `FORMATS`.
+        path: file that records are appended to (made with mode 0644); "" is standard error. As crun
+            has it, also file:PATH, journald:NAME and syslog:NAME.
+        format: one of `FORMATS`, for files.
         debug: whether `debug` records are written.
+        level: one of `LEVELS`: what is less grave is not written.
 
     Raises:
-        UsageError: there is no such format, or the file cannot be opened.
+        UsageError: there is no such format or level, or the file cannot be opened.
     """
     if format not in FORMATS:
         raise UsageError(f"--log-format {format}: must be {' or '.join(FORMATS)}")
-    _log.debug = debug
+    if level not in LEVELS:
+        raise UsageError(f"--log-level {level}: must be {', '.join(LEVELS[:-1])} or {LEVELS[-1]}")
+    _log.debug = debug or level == "debug"
+    _log.quiet = level == "error" and not debug
     _log.format = format
     _log.fd = _STDERR
     _log.sink = None
+    kind, colon, rest = path.partition(":")
+    if colon and kind in ("journald", "syslog"):
+        from pyrunc import log_daemons
+
+        _log.sink = getattr(log_daemons, kind)(rest)
+        _log.fd = -1
+        return
+    if colon and kind == "file":
+        path = rest
     if path:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         try:
@@ -79,7 +97,7 @@ def redirect(sink: Callable[[str, str], None], debug: bool) -> None:
 
 
 def is_file() -> bool:
-    """Whether records go to a file, and are therefore not seen on standard error."""
+    """Whether records go elsewhere, and are therefore not seen on standard error."""
     return _log.fd != _STDERR
 
 
@@ -96,12 +114,14 @@ def debug(message: str) -> None:
 
 def info(message: str) -> None:
     """Record something worth knowing."""
-    _record("info", message)
+    if not _log.quiet:
+        _record("info", message)
 
 
 def warning(message: str) -> None:
     """Record that something is wrong that does not stop the command."""
-    _record("warning", message)
+    if not _log.quiet:
+        _record("warning", message)
 
 
 def error(message: str) -> None:

@@ -42,6 +42,7 @@ int receive_plan(struct init *init);
 #define RESOLVE_INSIDE (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 int open_inside(struct init *init, const char *path, uint64_t flags, uint64_t resolve);
 int make_parent(struct init *init, const char *path, char name[256]);
+int open_parent(struct init *init, const char *path, char name[256]);
 int make_directory(struct init *init, const char *path, mode_t mode);
 int make_file(struct init *init, const char *path);
 int fd_path(int fd, char buffer[32]);

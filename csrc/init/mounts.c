@@ -286,6 +286,34 @@ int op_change_mount(struct init *init, const struct change_mount *op)
 	return set_propagation(init, target, op->propagation, op->destination);
 }
 
+int op_unmount(struct init *init, const struct unmount *op)
+{
+	struct stat info;
+	char name[256];
+	int flags = MNT_DETACH | UMOUNT_NOFOLLOW;
+	cleanup_fd int fd = open_inside(init, op->destination, O_PATH, RESOLVE_NO_SYMLINKS);
+
+	if (fd < 0 || fstat(fd, &info) < 0)
+		return fail(init, "openat2", op->destination);
+	/* A descriptor cannot be unmounted, but a working directory can, and a name in one. */
+	if (S_ISDIR(info.st_mode)) {
+		if (fchdir(fd) < 0)
+			return fail(init, "fchdir", op->destination);
+		strcpy(name, ".");
+	} else {
+		cleanup_fd int parent = open_parent(init, op->destination, name);
+
+		if (parent < 0)
+			return fail(init, "openat2", op->destination);
+		if (fchdir(parent) < 0)
+			return fail(init, "fchdir", op->destination);
+	}
+	if (sys_umount2(name, flags) < 0)
+		return fail(init, "umount2", op->destination);
+	/* the next one must not find a working directory in what is gone */
+	return fchdir(init->rootfs) < 0 ? fail(init, "fchdir", "/") : 0;
+}
+
 int op_enter_rootfs(struct init *init, const struct enter_rootfs *op)
 {
 	return chdir(op->path) < 0 ? fail(init, "chdir", op->path) : 0;

@@ -160,9 +160,8 @@ static size_t last_component(const char *path, size_t *end)
 	return start;
 }
 
-/* Open the directory that holds `path`, making it if need be, and return the last component in
- * `name`. */
-int make_parent(struct init *init, const char *path, char name[256])
+/* The last component of `path` in `name`; where it starts, or -1. */
+static ssize_t split_path(const char *path, char name[256])
 {
 	size_t end, start = last_component(path, &end);
 
@@ -176,7 +175,34 @@ int make_parent(struct init *init, const char *path, char name[256])
 		errno = EISDIR;
 		return -1;
 	}
-	return open_directories(init, path, start, 0755);
+	return (ssize_t)start;
+}
+
+/* Open the directory that holds `path`, making it if need be, and return the last component in
+ * `name`. */
+int make_parent(struct init *init, const char *path, char name[256])
+{
+	ssize_t start = split_path(path, name);
+
+	return start < 0 ? -1 : open_directories(init, path, (size_t)start, 0755);
+}
+
+/* Open the directory that holds `path`, by way of no symbolic link. */
+int open_parent(struct init *init, const char *path, char name[256])
+{
+	char directory[PATH_MAX];
+	ssize_t start = split_path(path, name);
+
+	if (start < 0)
+		return -1;
+	if ((size_t)start >= sizeof directory) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	memcpy(directory, path, (size_t)start);
+	directory[start] = '\0';
+	return open_inside(init, start ? directory : "/", O_PATH | O_DIRECTORY,
+			   RESOLVE_NO_SYMLINKS);
 }
 
 /* Open (O_PATH) the file `path` inside the rootfs to be mounted over, making an empty one if need

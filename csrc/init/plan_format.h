@@ -158,6 +158,12 @@ struct mask_path {
 struct readonly_path {
 	const char *destination;
 };
+struct unmount {
+	const char *destination;
+};
+struct finish {
+	char none;
+};
 struct write_sysctl {
 	const char *path;
 	const char *value;
@@ -285,6 +291,8 @@ int op_move_root(struct init *init, const struct move_root *op);
 int op_change_root(struct init *init, const struct change_root *op);
 int op_mask_path(struct init *init, const struct mask_path *op);
 int op_readonly_path(struct init *init, const struct readonly_path *op);
+int op_unmount(struct init *init, const struct unmount *op);
+int op_finish(struct init *init, const struct finish *op);
 int op_write_sysctl(struct init *init, const struct write_sysctl *op);
 int op_set_label(struct init *init, const struct set_label *op);
 int op_set_file_label(struct init *init, const struct set_file_label *op);
@@ -565,6 +573,19 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 		break;
 	}
 	case 29: {
+		struct unmount op = {0};
+		if (read_text(in, &op.destination) &&
+		    read_end(in))
+			return op_unmount(init, &op);
+		break;
+	}
+	case 30: {
+		struct finish op = {0};
+		if (read_end(in))
+			return op_finish(init, &op);
+		break;
+	}
+	case 31: {
 		struct write_sysctl op = {0};
 		if (read_text(in, &op.path) &&
 		    read_text(in, &op.value) &&
@@ -572,7 +593,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_write_sysctl(init, &op);
 		break;
 	}
-	case 30: {
+	case 32: {
 		struct set_label op = {0};
 		if (read_text(in, &op.attribute) &&
 		    read_text(in, &op.label) &&
@@ -580,7 +601,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_set_label(init, &op);
 		break;
 	}
-	case 31: {
+	case 33: {
 		struct set_file_label op = {0};
 		if (read_text(in, &op.destination) &&
 		    read_text(in, &op.label) &&
@@ -588,19 +609,19 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_set_file_label(init, &op);
 		break;
 	}
-	case 32: {
+	case 34: {
 		struct new_session_keyring op = {0};
 		if (read_end(in))
 			return op_new_session_keyring(init, &op);
 		break;
 	}
-	case 33: {
+	case 35: {
 		struct new_session op = {0};
 		if (read_end(in))
 			return op_new_session(init, &op);
 		break;
 	}
-	case 34: {
+	case 36: {
 		struct set_rlimit op = {0};
 		if (read_u32(in, &op.resource) &&
 		    read_u64(in, &op.soft) &&
@@ -609,7 +630,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_set_rlimit(init, &op);
 		break;
 	}
-	case 35: {
+	case 37: {
 		struct set_scheduler op = {0};
 		if (read_u32(in, &op.policy) &&
 		    read_u64(in, &op.flags) &&
@@ -622,21 +643,21 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_set_scheduler(init, &op);
 		break;
 	}
-	case 36: {
+	case 38: {
 		struct set_io_priority op = {0};
 		if (read_u32(in, &op.value) &&
 		    read_end(in))
 			return op_set_io_priority(init, &op);
 		break;
 	}
-	case 37: {
+	case 39: {
 		struct set_affinity op = {0};
 		if (read_blob(in, &op.mask) &&
 		    read_end(in))
 			return op_set_affinity(init, &op);
 		break;
 	}
-	case 38: {
+	case 40: {
 		struct set_memory_policy op = {0};
 		if (read_u32(in, &op.mode) &&
 		    read_blob(in, &op.nodes) &&
@@ -644,41 +665,41 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_set_memory_policy(init, &op);
 		break;
 	}
-	case 39: {
+	case 41: {
 		struct set_personality op = {0};
 		if (read_u32(in, &op.persona) &&
 		    read_end(in))
 			return op_set_personality(init, &op);
 		break;
 	}
-	case 40: {
+	case 42: {
 		struct set_umask op = {0};
 		if (read_u32(in, &op.mask) &&
 		    read_end(in))
 			return op_set_umask(init, &op);
 		break;
 	}
-	case 41: {
+	case 43: {
 		struct set_no_new_privileges op = {0};
 		if (read_end(in))
 			return op_set_no_new_privileges(init, &op);
 		break;
 	}
-	case 42: {
+	case 44: {
 		struct own_stdio op = {0};
 		if (read_u32(in, &op.uid) &&
 		    read_end(in))
 			return op_own_stdio(init, &op);
 		break;
 	}
-	case 43: {
+	case 45: {
 		struct drop_bounding op = {0};
 		if (read_u64(in, &op.keep) &&
 		    read_end(in))
 			return op_drop_bounding(init, &op);
 		break;
 	}
-	case 44: {
+	case 46: {
 		struct set_user op = {0};
 		if (read_u32(in, &op.uid) &&
 		    read_u32(in, &op.gid) &&
@@ -688,7 +709,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_set_user(init, &op);
 		break;
 	}
-	case 45: {
+	case 47: {
 		struct set_capabilities op = {0};
 		if (read_u64(in, &op.effective) &&
 		    read_u64(in, &op.permitted) &&
@@ -698,7 +719,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_set_capabilities(init, &op);
 		break;
 	}
-	case 46: {
+	case 48: {
 		struct load_seccomp op = {0};
 		if (read_blob(in, &op.program) &&
 		    read_u32(in, &op.flags) &&
@@ -707,21 +728,21 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_load_seccomp(init, &op);
 		break;
 	}
-	case 47: {
+	case 49: {
 		struct change_directory op = {0};
 		if (read_text(in, &op.path) &&
 		    read_end(in))
 			return op_change_directory(init, &op);
 		break;
 	}
-	case 48: {
+	case 50: {
 		struct wait_for_start op = {0};
 		if (read_u32(in, &op.slot) &&
 		    read_end(in))
 			return op_wait_for_start(init, &op);
 		break;
 	}
-	case 49: {
+	case 51: {
 		struct run_hook op = {0};
 		if (read_text(in, &op.path) &&
 		    read_texts(in, &op.args) &&
@@ -731,7 +752,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_run_hook(init, &op);
 		break;
 	}
-	case 50: {
+	case 52: {
 		struct prepare_program op = {0};
 		if (read_u32(in, &op.keep_fds) &&
 		    read_u32(in, &op.find_home) &&
@@ -740,7 +761,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_prepare_program(init, &op);
 		break;
 	}
-	case 51: {
+	case 53: {
 		struct execute op = {0};
 		if (read_texts(in, &op.args) &&
 		    read_texts(in, &op.env) &&

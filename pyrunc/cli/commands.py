@@ -36,6 +36,7 @@ COMMANDS = (
     "install",
     "kill",
     "list",
+    "mounts",
     "pause",
     "plan",
     "ps",
@@ -64,7 +65,8 @@ GLOBAL_FLAGS = (
     ),
     Flag(
         "log",
-        "append log records to this file instead of writing them to standard error",
+        "append log records to this file instead of writing them to standard error, or send them to"
+        " journald:NAME or syslog:NAME",
         kind=TEXT,
         metavar="FILE",
     ),
@@ -74,6 +76,13 @@ GLOBAL_FLAGS = (
         kind=TEXT,
         metavar="FORMAT",
         default="text",
+    ),
+    Flag(
+        "log-level",
+        "the least grave records that are logged: error, warning or debug",
+        kind=TEXT,
+        metavar="LEVEL",
+        default="warning",
     ),
     Flag("debug", "log what is done, too: the plan of each container and process"),
     Flag(

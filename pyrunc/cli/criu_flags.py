@@ -45,6 +45,12 @@ CRIU_FLAGS = (
         kind=TEXTS,
         metavar="TYPE",
     ),
+    Flag(
+        "network-lock",
+        "how CRIU stops the network meanwhile: iptables, nftables or skip (default: CRIU's own)",
+        kind=TEXT,
+        metavar="METHOD",
+    ),
     Flag("auto-dedup", "drop memory from the images of parents that is in later ones"),
 )
 
@@ -63,6 +69,7 @@ def common_options(settings: Settings, arguments: Arguments, command: str) -> di
         "auto_dedup": arguments.switch("auto-dedup"),
         "lazy_pages": arguments.switch("lazy-pages"),
         "manage_cgroups_mode": arguments.text("manage-cgroups-mode"),
+        "network_lock": arguments.text("network-lock"),
         "empty_ns": arguments.texts("empty-ns"),
         "criu": settings.criu,
     }

@@ -35,7 +35,10 @@ def _main(words: list[str]) -> int:
     try:
         arguments = parse((*GLOBAL_FLAGS, HELP, VERSION), words, in_order=True)
         log.configure(
-            arguments.text("log"), arguments.text("log-format", "text"), arguments.switch("debug")
+            arguments.text("log"),
+            arguments.text("log-format", "text"),
+            arguments.switch("debug"),
+            arguments.text("log-level", "warning"),
         )
         settings = Settings(arguments)
     except UsageError as error:

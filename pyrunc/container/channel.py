@@ -141,12 +141,16 @@ def failure(message: Message, operations: list[Operation], source: str) -> Opera
     if index >= len(operations):
         return describe_failure(message, "", f"operation {index}", source)
     operation = operations[index]
-    return describe_failure(message, operation.pointer, operation.describe(), source)
+    error = describe_failure(message, operation.pointer, operation.describe(), source)
+    error.index = index
+    return error
 
 
 #: What the kernel leaves unsaid of a mount, by system call and error number.
 _MOUNT_HINTS = {
     ("open_tree", 2): ": what is bind mounted has to be there already",
+    ("umount2", 22): ": nothing is mounted there",
+    ("openat2", 40): ": a symbolic link is on the way; give the path that it leads to",
     ("fsopen", 19): ": the kernel has no such filesystem, or its module is not loaded",
 }
 
@@ -170,7 +174,7 @@ def describe_failure(
             text += f" {message.detail}"
         if message.error:
             text += f": {os.strerror(message.error)}"
-            if pointer.startswith("/mounts/"):
+            if pointer.startswith("/mounts/") or pointer[1:].isdigit():
                 text += _MOUNT_HINTS.get((message.call, message.error), "")
     if pointer:
         text += f" ({source}: {pointer})"

@@ -49,6 +49,9 @@ _NAMES = {
 CGROUP_MODES = {"ignore": 0, "soft": 3, "full": 4, "strict": 5}
 DEFAULT_CGROUP_MODE = 6
 
+#: --network-lock, likewise.
+NETWORK_LOCKS = {"iptables": 1, "nftables": 2, "skip": 3}
+
 #: The oldest CRIU whose protocol has a version request; notifications of lazy pages came with another.
 MINIMUM = 30000
 STATUS_NOTIFICATION = 31500
@@ -109,6 +112,7 @@ _MESSAGES: dict[str, dict[str, tuple[int, int | str, bool]]] = {
         "tcp_close": (52, _BOOL, False),
         "lsm_profile": (53, _STRING, False),
         "lsm_mount_context": (63, _STRING, False),
+        "network_lock": (64, _INT32, False),
     },
     "Features": {"mem_track": (1, _BOOL, False), "lazy_pages": (2, _BOOL, False)},
     "Request": {

@@ -40,6 +40,7 @@ class CriuOptions:
         work_path: directory of CRIU's log and other files of its own; "" for that of the images.
         tcp_established, ext_unix_sk, shell_job, file_locks, auto_dedup, lazy_pages: what CRIU is to go along with.
         manage_cgroups_mode: "" for CRIU's default, or one of `criu.CGROUP_MODES`.
+        network_lock: "" for CRIU's default, or one of `criu.NETWORK_LOCKS`.
         empty_ns: types of namespaces whose contents are left out; the network always is.
         criu: the program.
     """
@@ -56,6 +57,7 @@ class CriuOptions:
         auto_dedup: bool = False,
         lazy_pages: bool = False,
         manage_cgroups_mode: str = "",
+        network_lock: str = "",
         empty_ns: Sequence[str] = (),
         criu: str = "criu",
     ) -> None:
@@ -68,6 +70,7 @@ class CriuOptions:
         self.auto_dedup = auto_dedup
         self.lazy_pages = lazy_pages
         self.manage_cgroups_mode = manage_cgroups_mode
+        self.network_lock = network_lock
         self.empty_ns = empty_ns
         self.criu = criu
 
@@ -81,17 +84,21 @@ class CriuOptions:
         Raises:
             UsageError: one is wrong.
         """
-        from pyrunc.container.criu import CGROUP_MODES, DEFAULT_CGROUP_MODE
+        from pyrunc.container.criu import CGROUP_MODES, DEFAULT_CGROUP_MODE, NETWORK_LOCKS
 
         mode = self.manage_cgroups_mode
         if mode and mode not in CGROUP_MODES:
             raise UsageError(
                 f'--manage-cgroups-mode "{mode}": must be one of {", ".join(CGROUP_MODES)}'
             )
+        lock = self.network_lock
+        if lock and lock not in NETWORK_LOCKS:
+            raise UsageError(f'--network-lock "{lock}": must be one of {", ".join(NETWORK_LOCKS)}')
         for kind in self.empty_ns:
             if kind != "network":
                 raise UsageError(f'--empty-ns "{kind}": CRIU can do so for network only')
         return {
+            **({"network_lock": NETWORK_LOCKS[lock]} if lock else {}),
             "log_level": 4,
             "tcp_established": self.tcp_established,
             "ext_unix_sk": self.ext_unix_sk,

@@ -67,7 +67,10 @@ class Context:
         host: operations in the host's namespaces.
         inside: operations in the container's.
         namespaces: {type: path, or "" for a new one}.
+        live: the container runs: sources of mounts are opened before it is entered.
     """
+
+    live = False
 
     def __init__(
         self, bundle: Bundle, facts: HostFacts, options: PlanOptions, cgroup: CgroupPlan
@@ -108,8 +111,8 @@ class Context:
     @property
     def open_sources(self) -> bool:
         """Sources of bind mounts are opened on the host's side: the way to them may be closed to the ids of the
-        container's user namespace."""
-        return self.in_user_namespace and self.facts.is_privileged
+        container's user namespace, and there is none from a container that runs."""
+        return self.live or (self.in_user_namespace and self.facts.is_privileged)
 
     @property
     def can_set_groups(self) -> bool:

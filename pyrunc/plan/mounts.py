@@ -302,6 +302,15 @@ def _cgroup(context: Context, options: Options, destination: str, pointer: str) 
         _cgroup1(context, options, destination, pointer)
 
 
+def _live_source(context: Context, source: str, flags: int, pointer: str) -> int:
+    """The slot of a source that has to be opened before a container that runs is entered."""
+    if not context.live:
+        return NO_SLOT
+    slot = context.new_slot()
+    context.host_side(OpenTree(slot, source, flags, NO_SLOT, 0), pointer)
+    return slot
+
+
 def _cgroup2(context: Context, options: Options, destination: str, pointer: str) -> None:
     if context.has_new("cgroup") or not context.in_user_namespace:
         operation: Operation = MountFilesystem(
@@ -309,9 +318,10 @@ def _cgroup2(context: Context, options: Options, destination: str, pointer: str)
         )
     else:
         # without a cgroup namespace of its own, a user namespace may only bind what is there
+        source = context.facts.cgroup_mounts[""]
         operation = MountBind(
-            context.facts.cgroup_mounts[""],
-            NO_SLOT,
+            source,
+            _live_source(context, source, BIND_RECURSIVE, pointer),
             destination,
             BIND_RECURSIVE,
             *_attributes(options),
@@ -352,7 +362,8 @@ def _cgroup1(context: Context, options: Options, destination: str, pointer: str)
         else:
             source = context.cgroup_directory(controllers[0])
             attributes = _CGROUP_ATTRS | readonly
-            operation = MountBind(source, NO_SLOT, below, 0, attributes, 0, 0, 0, 0)
+            slot = _live_source(context, source, 0, pointer)
+            operation = MountBind(source, slot, below, 0, attributes, 0, 0, 0, 0)
         context.add(operation, pointer)
         for controller in controllers:
             if controller not in ("", name) and not controller.startswith("name="):

@@ -437,6 +437,23 @@ class ReadonlyPath(Operation):
         return f"read-only {self.destination}"
 
 
+class Unmount(Operation):
+    """Detach the mount on `destination` of a container that runs. A symbolic link on the way is an error: what a
+    container puts there must not have it lose a mount that hides something."""
+
+    destination: Text
+
+    def describe(self) -> str:
+        return f"unmount {self.destination}"
+
+
+class Finish(Operation):
+    """End without a program: what was to be changed in a container is."""
+
+    def describe(self) -> str:
+        return "finish"
+
+
 # ---- the process ------------------------------------------------------------------------------
 
 

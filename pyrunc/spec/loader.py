@@ -150,18 +150,34 @@ def check_resources(resources: object, source: str) -> None:
     Raises:
         ConfigError: it is wrong; pointers lead into it.
     """
-    config: Any = {
-        "ociVersion": OCI_VERSION,
-        "root": {"path": "/"},
-        "linux": {"resources": resources},
+    _check_part({"linux": {"resources": resources}}, "/linux/resources", source)
+
+
+def check_mounts(mounts: object, config: dict[str, Any], source: str) -> None:
+    """Check an array like `mounts`, for a container of this configuration.
+
+    Raises:
+        ConfigError: it is wrong; pointers lead into it.
+    """
+    namespaces = (config.get("linux") or {}).get("namespaces") or []
+    mappings = {
+        name: config["linux"][name]
+        for name in ("uidMappings", "gidMappings")
+        if (config.get("linux") or {}).get(name)
     }
+    linux = {"namespaces": namespaces, **mappings}
+    _check_part({"mounts": mounts, "linux": linux}, "/mounts", source)
+
+
+def _check_part(part: dict[str, Any], pointer: str, source: str) -> None:
+    config: Any = {"ociVersion": OCI_VERSION, "root": {"path": "/"}, **part}
     if _valid(config) and not text_violations(config) and not broken(config):
         return
     try:
         _explain(config, "config", source)
     except ConfigError as error:
         found = [
-            Violation(violation.pointer.removeprefix("/linux/resources"), violation.message)
+            Violation(violation.pointer.removeprefix(pointer), violation.message)
             for violation in error.violations
         ]
         raise ConfigError(source, found) from None

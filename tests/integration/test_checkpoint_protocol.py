@@ -65,6 +65,9 @@ FLAGS = [
     ("--manage-cgroups-mode=soft", "manage_cgroups_mode", 3),
     ("--manage-cgroups-mode=full", "manage_cgroups_mode", 4),
     ("--manage-cgroups-mode=strict", "manage_cgroups_mode", 5),
+    ("--network-lock=iptables", "network_lock", 1),
+    ("--network-lock=nftables", "network_lock", 2),
+    ("--network-lock=skip", "network_lock", 3),
     ("--empty-ns=network", "empty_ns", 0x40000000),
 ]
 
@@ -127,6 +130,7 @@ def test_pre_dump_and_the_dump_after_it(
     ("flags", "plan", "message"),
     [
         (["--manage-cgroups-mode", "all"], {}, "must be one of ignore, soft, full, strict"),
+        (["--network-lock", "all"], {}, "must be one of iptables, nftables, skip"),
         (["--empty-ns", "uts"], {}, '--empty-ns "uts": CRIU can do so for network only'),
         (["--page-server", "here"], {}, '--page-server "here": must be ADDRESS:PORT'),
         (["--page-server", "h:0"], {}, '--page-server "h:0": must be ADDRESS:PORT'),
@@ -229,6 +233,9 @@ RESTORE_FLAGS = [
     ("--auto-dedup", "auto_dedup", True),
     ("--lazy-pages", "lazy_pages", True),
     ("--manage-cgroups-mode=strict", "manage_cgroups_mode", 5),
+    ("--network-lock=iptables", "network_lock", 1),
+    ("--network-lock=nftables", "network_lock", 2),
+    ("--network-lock=skip", "network_lock", 3),
     ("--empty-ns=network", "empty_ns", 0x40000000),
     ("--lsm-profile=apparmor:mine", "lsm_profile", "apparmor:mine"),
     ("--lsm-mount-context=a:b:c", "lsm_mount_context", "a:b:c"),

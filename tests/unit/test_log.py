@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import socket
 import stat
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from pyrunc import log
+from pyrunc import log, log_daemons
 from pyrunc.errors import UsageError
 
 WHEN = "2026-01-02T03:04:05Z"
@@ -95,3 +98,68 @@ def test_timestamp_has_the_local_offset(
     finally:
         monkeypatch.delenv("TZ")
         time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("level", "levels"),
+    [
+        ("error", ["error"]),
+        ("warning", ["info", "warning", "error"]),
+        ("debug", ["debug", "info", "warning", "error"]),
+    ],
+)
+def test_levels(tmp_path: Path, level: str, levels: list[str]) -> None:
+    path = tmp_path / "log"
+    log.configure(f"file:{path}", "json", level=level)
+    assert log.debugging() == (level == "debug")
+    for write in (log.debug, log.info, log.warning, log.error):
+        write("words")
+    assert [json.loads(line)["level"] for line in path.read_text().splitlines()] == levels
+    log.configure(f"file:{path}", "json", debug=True, level=level)
+    log.debug("the flag says so")
+    assert "the flag says so" in path.read_text()
+
+
+def test_an_unknown_level_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="--log-level info: must be error, warning or debug"):
+        log.configure(level="info")
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """What the journal and syslog listen on."""
+    for name in ("journald", "syslog"):
+        path = str(tmp_path / "socket")
+        function = getattr(log_daemons, name)
+        monkeypatch.setattr(log_daemons, name, functools.partial(function, path=path))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(path)
+        listener.settimeout(60)
+        yield listener
+
+
+def test_records_for_the_journal(daemon: socket.socket) -> None:
+    log.configure("journald:web")
+    log.warning("one\ntwo \udcff")
+    text = b"one\ntwo \xff"
+    size = len(text).to_bytes(8, "little")
+    expected = b"PRIORITY=4\nSYSLOG_IDENTIFIER=web\nMESSAGE\n" + size + text + b"\n"
+    assert daemon.recv(4096) == expected
+    assert log.is_file()
+
+
+def test_records_for_syslog(daemon: socket.socket) -> None:
+    log.configure("syslog:web")
+    log.error("it went wrong")
+    assert daemon.recv(4096) == f"<27>web[{os.getpid()}]: it went wrong".encode()
+    daemon.close()
+    log.error("nobody reads this")  # and it is no error
+
+
+def test_log_daemons_that_are_not_there(tmp_path: Path, daemon: socket.socket) -> None:
+    with pytest.raises(UsageError, match="--log journald:: needs a name"):
+        log.configure("journald:")
+    daemon.close()
+    (tmp_path / "socket").unlink()
+    with pytest.raises(UsageError, match=r"--log syslog:web: .*: No such file or directory"):
+        log.configure("syslog:web")
