@@ -42,7 +42,7 @@ static int state_pipe(const char *state, size_t size, struct hook_result *result
 	return take_fd(&reader);
 }
 
-static int start(const char *path, char *const argv[], char *const envp[], int in, int out,
+static int start(const char *path, char *const argv[], char *const envp[], int in, int out, int err,
 		 pid_t *pid)
 {
 	posix_spawn_file_actions_t actions;
@@ -61,7 +61,7 @@ static int start(const char *path, char *const argv[], char *const envp[], int i
 						  POSIX_SPAWN_SETPGROUP);
 	posix_spawn_file_actions_adddup2(&actions, in, 0);
 	posix_spawn_file_actions_adddup2(&actions, out, 1);
-	posix_spawn_file_actions_adddup2(&actions, out, 2);
+	posix_spawn_file_actions_adddup2(&actions, err, 2);
 	error = posix_spawn(pid, path, &actions, &attributes, argv, envp);
 	posix_spawn_file_actions_destroy(&actions);
 	posix_spawnattr_destroy(&attributes);
@@ -106,7 +106,8 @@ static bool watch(int pidfd, int output, long timeout, struct hook_result *resul
 }
 
 int start_hook(const char *path, char *const argv[], char *const envp[], const char *state,
-	       size_t state_size, struct hook_process *hook, struct hook_result *result)
+	       size_t state_size, const int outputs[2], struct hook_process *hook,
+	       struct hook_result *result)
 {
 	int ends[2];
 
@@ -121,7 +122,8 @@ int start_hook(const char *path, char *const argv[], char *const envp[], const c
 	cleanup_fd int writer = ends[1];
 	/* the hook's end must block as any program expects of its stdout */
 	fcntl(writer, F_SETFL, 0);
-	int error = start(path, argv, envp, in, writer, &hook->pid);
+	int error = start(path, argv, envp, in, outputs[0] < 0 ? writer : outputs[0],
+			  outputs[1] < 0 ? writer : outputs[1], &hook->pid);
 
 	if (error)
 		return failed(result, "execve", error);
@@ -139,11 +141,11 @@ int start_hook(const char *path, char *const argv[], char *const envp[], const c
 }
 
 int run_hook(const char *path, char *const argv[], char *const envp[], const char *state,
-	     size_t state_size, long timeout, struct hook_result *result)
+	     size_t state_size, const int outputs[2], long timeout, struct hook_result *result)
 {
 	struct hook_process hook;
 
-	if (start_hook(path, argv, envp, state, state_size, &hook, result) < 0)
+	if (start_hook(path, argv, envp, state, state_size, outputs, &hook, result) < 0)
 		return -1;
 	cleanup_fd int pidfd = hook.pidfd;
 	cleanup_fd int output = hook.output;

@@ -19,14 +19,16 @@ struct hook_process {
 	int output; /* read end, not blocking, of what it writes to stdout and stderr */
 };
 
-/* Start `path` with `argv` and `envp`, in a process group of its own. 0, or -1 with `call` and
+/* Start `path` with `argv` and `envp`, in a process group of its own. `outputs` become its stdout
+ * and stderr; what is -1 of them goes into `output` of the process. 0, or -1 with `call` and
  * `error` of the result. */
 int start_hook(const char *path, char *const argv[], char *const envp[], const char *state,
-	       size_t state_size, struct hook_process *hook, struct hook_result *result);
+	       size_t state_size, const int outputs[2], struct hook_process *hook,
+	       struct hook_result *result);
 
 /* Run `path` with `argv` and `envp`; `timeout` in milliseconds, 0 for none. 0 when it exited with
  * status 0. */
 int run_hook(const char *path, char *const argv[], char *const envp[], const char *state,
-	     size_t state_size, long timeout, struct hook_result *result);
+	     size_t state_size, const int outputs[2], long timeout, struct hook_result *result);
 
 #endif

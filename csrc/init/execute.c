@@ -80,13 +80,32 @@ int op_wait_for_start(struct init *init, const struct wait_for_start *op)
 	return receive_reply(init, peer);
 }
 
+static int open_output(struct init *init, const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_CLOEXEC, 0644);
+
+	return fd < 0 ? fail(init, "open", path) : fd;
+}
+
+int op_open_hook_outputs(struct init *init, const struct open_hook_outputs *op)
+{
+	if (*op->standard_output)
+		init->outputs[0] = open_output(init, op->standard_output);
+	if (*op->standard_error)
+		init->outputs[1] = open_output(init, op->standard_error);
+	return (*op->standard_output && init->outputs[0] < 0) ||
+		       (*op->standard_error && init->outputs[1] < 0)
+		   ? -1
+		   : 0;
+}
+
 int op_run_hook(struct init *init, const struct run_hook *op)
 {
 	struct hook_result result;
 	char detail[DETAIL_MAX];
 
 	if (run_hook(op->path, op->args.items, op->env.items, init->state, init->state_size,
-		     (long)op->timeout * 1000, &result) == 0)
+		     init->outputs, (long)op->timeout * 1000, &result) == 0)
 		return 0;
 	/* the call that failed, and what the hook had to say */
 	snprintf(detail, sizeof detail, "%.400s\n%s\n%s", op->path, result.error ? result.call : "",
@@ -162,6 +181,7 @@ int op_prepare_program(struct init *init, const struct prepare_program *op)
 	    sys_close_range(control < first ? first : control + 1, ~0U, 0) < 0)
 		return fail(init, "close_range", NULL);
 	init->rootfs = init->procfs = init->null = init->empty = -1;
+	init->outputs[0] = init->outputs[1] = -1;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (op->find_home) {

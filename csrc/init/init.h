@@ -15,6 +15,8 @@ struct init {
 	int control;	/* to the runtime */
 	int rootfs;	/* the rootfs: destinations are resolved below it; -1 before OpenRootfs */
 	int procfs;	/* a private procfs mount; -1 until it is needed */
+	int outputs[2]; /* what hooks have as stdout and stderr; -1 to tell the runtime what they
+			   say */
 	int null;	/* /dev/null, checked by its device number; -1 until it is needed */
 	int empty;	/* a detached, empty, read-only tmpfs that masks directories; -1 until it is
 			   needed */

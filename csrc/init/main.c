@@ -101,8 +101,12 @@ int op_finish(struct init *init, const struct finish *op)
 
 int main(int argc, char **argv)
 {
-	static struct init init = {
-	    .control = -1, .rootfs = -1, .procfs = -1, .null = -1, .empty = -1};
+	static struct init init = {.control = -1,
+				   .rootfs = -1,
+				   .procfs = -1,
+				   .null = -1,
+				   .empty = -1,
+				   .outputs = {-1, -1}};
 	static struct arena arena;
 	struct reader plan = {0};
 	long base, namespaces;

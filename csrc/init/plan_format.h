@@ -244,6 +244,10 @@ struct change_directory {
 struct wait_for_start {
 	uint32_t slot;
 };
+struct open_hook_outputs {
+	const char *standard_output;
+	const char *standard_error;
+};
 struct run_hook {
 	const char *path;
 	struct texts args;
@@ -313,6 +317,7 @@ int op_set_capabilities(struct init *init, const struct set_capabilities *op);
 int op_load_seccomp(struct init *init, const struct load_seccomp *op);
 int op_change_directory(struct init *init, const struct change_directory *op);
 int op_wait_for_start(struct init *init, const struct wait_for_start *op);
+int op_open_hook_outputs(struct init *init, const struct open_hook_outputs *op);
 int op_run_hook(struct init *init, const struct run_hook *op);
 int op_prepare_program(struct init *init, const struct prepare_program *op);
 int op_execute(struct init *init, const struct execute *op);
@@ -743,6 +748,14 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 		break;
 	}
 	case 51: {
+		struct open_hook_outputs op = {0};
+		if (read_text(in, &op.standard_output) &&
+		    read_text(in, &op.standard_error) &&
+		    read_end(in))
+			return op_open_hook_outputs(init, &op);
+		break;
+	}
+	case 52: {
 		struct run_hook op = {0};
 		if (read_text(in, &op.path) &&
 		    read_texts(in, &op.args) &&
@@ -752,7 +765,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_run_hook(init, &op);
 		break;
 	}
-	case 52: {
+	case 53: {
 		struct prepare_program op = {0};
 		if (read_u32(in, &op.keep_fds) &&
 		    read_u32(in, &op.find_home) &&
@@ -761,7 +774,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 			return op_prepare_program(init, &op);
 		break;
 	}
-	case 53: {
+	case 54: {
 		struct execute op = {0};
 		if (read_texts(in, &op.args) &&
 		    read_texts(in, &op.env) &&

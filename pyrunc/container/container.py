@@ -284,13 +284,12 @@ class Container:
             config = self.store.read_config() if self.state["hasHooks"] else {}
             self._delete_more()
             self.store.remove()
-        hooks = config.get("hooks") or {}
-        if hooks.get("poststop"):
+        if (config.get("hooks") or {}).get("poststop"):
             from pyrunc.container.hooks import run_all_hooks
             from pyrunc.spec.json import dumps
 
             state = dumps(state_document(self.state, "stopped")).encode()
-            yield from run_all_hooks(hooks, "poststop", state)
+            yield from run_all_hooks(config, "poststop", state)
 
     def _delete_more(self) -> None:
         """Remove what only some containers have."""

@@ -215,6 +215,8 @@ def _begin_filter(config: dict[str, Any]) -> PendingFilter | None:
     seccomp = (config.get("linux") or {}).get("seccomp")
     if not seccomp or not config.get("process"):
         return None
+    if "run.oci.seccomp_bpf_data" in (config.get("annotations") or ()):
+        return None
     from pyrunc.plan.seccomp import PendingFilter
 
     return PendingFilter(seccomp, seccomp_cache())
@@ -323,8 +325,7 @@ class Creation:
         store.write_state(state)
         if self.options.pid_file:
             write_pid_file(self.options.pid_file, session.pid)
-        if self.options.pidfd_socket:
-            send_fd(self.options.pidfd_socket, session.pidfd, "--pidfd-socket")
+        self._send_pidfd()
         session.commit()
         container = Container(store, state)
         if options.keep_pidfd:
@@ -369,16 +370,26 @@ class Creation:
             self.network.close()
             self.network = None
 
+    def _send_pidfd(self) -> None:
+        name = "run.oci.pidfd_receiver"
+        annotations = self.bundle.config.get("annotations") or {}
+        for path, flag in (
+            (self.options.pidfd_socket, "--pidfd-socket"),
+            (annotations.get(name), f"annotation {name}:"),
+        ):
+            if path:
+                send_fd(path, self.session.pidfd, flag)
+
     def _hooks(self, _: channel.Message) -> Steps[bytes]:
         self.hooks_began = True
-        hooks = self.bundle.config.get("hooks") or {}
+        config = self.bundle.config
         self.state["pid"] = self.session.pid
         # Hooks come after step 2 of the lifecycle, behind which the specification has "created".
         document = state_document(self.state, "created")
         state = dumps(document).encode()
-        yield from run_hooks(hooks, "prestart", state)
-        yield from run_hooks(hooks, "createRuntime", state)
-        if not hooks.get("createContainer"):
+        yield from run_hooks(config, "prestart", state)
+        yield from run_hooks(config, "createRuntime", state)
+        if not config["hooks"].get("createContainer"):
             return b""
         document["pid"] = procfs.innermost_pid(self.session.pid)
         return dumps(document).encode()
@@ -408,7 +419,7 @@ class Creation:
             remove_file(self.options.pid_file)
         if self.hooks_began:
             state = dumps(state_document(self.state, "stopped")).encode()
-            yield from run_all_hooks(self.bundle.config.get("hooks") or {}, "poststop", state)
+            yield from run_all_hooks(self.bundle.config, "poststop", state)
 
 
 def _now() -> str:

@@ -391,15 +391,16 @@ class _Restoration(Creation):
             self.network.move()
 
     def _run_hooks(self, pid: int) -> None:
-        hooks = self.bundle.config.get("hooks") or {}
+        config = self.bundle.config
+        hooks = config.get("hooks") or {}
         if not hooks.get("prestart") and not hooks.get("createRuntime"):
             return
         self.hooks_began = True
         document = state_document(self.state, "created")
         document["pid"] = pid
         state = dumps(document).encode()
-        finish(run_hooks(hooks, "prestart", state))
-        finish(run_hooks(hooks, "createRuntime", state))
+        finish(run_hooks(config, "prestart", state))
+        finish(run_hooks(config, "createRuntime", state))
 
     def _new_namespaces(self) -> dict[str, str]:
         """Namespaces that CRIU has made beyond those of config.json: it restores clocks in one of time."""

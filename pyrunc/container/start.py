@@ -107,10 +107,9 @@ def _converse(
 
 
 def _poststart(container: Container, config: dict[str, Any]) -> Steps[None]:
-    hooks = config.get("hooks") or {}
-    if not hooks.get("poststart"):
+    if not (config.get("hooks") or {}).get("poststart"):
         return
     from pyrunc.container.hooks import run_hooks
 
     state = dumps(state_document(container.state, "running")).encode()
-    yield from run_hooks(hooks, "poststart", state)
+    yield from run_hooks(config, "poststart", state)

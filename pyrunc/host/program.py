@@ -34,17 +34,23 @@ class Result:
 
 
 def running(
-    path: str, args: Sequence[str], env: Sequence[str], state: bytes, timeout: float
+    path: str,
+    args: Sequence[str],
+    env: Sequence[str],
+    state: bytes,
+    timeout: float,
+    outputs: tuple[int, int] = (-1, -1),
 ) -> Steps[Result | None]:
     """Run a program, with `state` on its stdin, to its end. What it starts and leaves behind is not waited for.
 
     Args:
         timeout: in seconds, after which it is killed; 0 for none.
+        outputs: descriptors of its stdout and stderr; -1 to keep the beginning of what it writes.
 
     Returns None when it exited with status 0. One that was killed has the error ETIMEDOUT.
     """
     try:
-        pid, pidfd, output = shim.start_hook(path, args, env, state)
+        pid, pidfd, output = shim.start_hook(path, args, env, state, outputs)
     except shim.HookError as error:
         return Result(error.errno or 0, error.call, 0, "")
     said = bytearray()

@@ -129,11 +129,16 @@ class HookError(OSError):
 
 
 def start_hook(
-    path: str, args: Sequence[str], env: Sequence[str], state: bytes
+    path: str,
+    args: Sequence[str],
+    env: Sequence[str],
+    state: bytes,
+    outputs: tuple[int, int] = (-1, -1),
 ) -> tuple[int, int, int]:
     """Start a program, with `state` on its stdin, in a process group of its own.
 
-    Returns its pid, a pidfd, and a descriptor that does not block with what it writes to stdout and stderr.
+    Its stdout and stderr become the descriptors of `outputs`. Returns its pid, a pidfd, and a descriptor that does
+    not block with what it writes to those of the two that are -1.
 
     Raises:
         HookError: it could not be started.
@@ -147,7 +152,7 @@ def start_hook(
     envp, keep_env = strings(env)
     hook = ffi.new("struct hook_process *")
     result = ffi.new("struct hook_result *")
-    code = lib.start_hook(os.fsencode(path), argv, envp, state, len(state), hook, result)
+    code = lib.start_hook(os.fsencode(path), argv, envp, state, len(state), outputs, hook, result)
     del keep_args, keep_env
     if code < 0:
         raise HookError(result.error, ffi.string(result.call).decode())

@@ -34,7 +34,7 @@ struct hook_process {
     int output;
 };
 int start_hook(const char *path, char *const argv[], char *const envp[], const char *state, size_t state_size,
-               struct hook_process *hook, struct hook_result *result);
+               const int outputs[2], struct hook_process *hook, struct hook_result *result);
 
 int pyrunc_bpf_load(const void *instructions, uint32_t count, char *log, uint32_t log_size);
 int pyrunc_bpf_attach(int cgroup, int program, int replaced);

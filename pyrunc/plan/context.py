@@ -96,6 +96,14 @@ class Context:
         return self.config.get("linux") or {}
 
     @property
+    def annotations(self) -> dict[str, str]:
+        return self.config.get("annotations") or {}
+
+    def annotated(self, name: str) -> bool:
+        """Whether the annotation run.oci.NAME switches something on."""
+        return self.annotations.get("run.oci." + name, "0") != "0"
+
+    @property
     def process(self) -> dict[str, Any]:
         return self.config.get("process") or {}
 

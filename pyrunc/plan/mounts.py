@@ -137,8 +137,11 @@ def compile_mount(context: Context, mount: dict[str, Any], pointer: str) -> None
     elif has_idmap(mount):
         raise _wrong(context, pointer, "only a bind mount can have id mappings")
     elif kind == "cgroup":
-        _cgroup(context, options, destination, pointer)
-        operation = None
+        if context.annotations.get("run.oci.systemd.force_cgroup_v1") == mount["destination"]:
+            operation = _systemd_hierarchy(options, destination)
+        else:
+            _cgroup(context, options, destination, pointer)
+            operation = None
     else:
         operation = _filesystem(context, mount, options, destination, kind, pointer)
     if operation is not None:
@@ -204,7 +207,8 @@ def _filesystem(
     elif label and kind not in _UNLABELLED:
         # in one string of options for mount(2), a label of categories needs quotes for its commas
         quote = '"' if options.flags & ~MS_SILENT else ""
-        data = [*data, f"context={quote}{label}{quote}"]
+        option = context.annotations.get("run.oci.mount_context_type", "context")
+        data = [*data, f"{option}={quote}{label}{quote}"]
     operation = MountFilesystem(
         kind,
         mount.get("source") or kind,
@@ -292,6 +296,13 @@ def flatten(mappings: list[dict[str, Any]]) -> list[int]:
 # ---- cgroup -----------------------------------------------------------------------------------
 
 _CGROUP_ATTRS = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
+
+
+def _systemd_hierarchy(options: Options, destination: str) -> MountFilesystem:
+    """The hierarchy of v1 that an old systemd wants, on any host that has it mounted."""
+    data = ["none", "name=systemd", "xattr"]
+    attrs = options.set | _CGROUP_ATTRS
+    return MountFilesystem("cgroup", "cgroup", destination, data, attrs, 0, _first(options), 0)
 
 
 def _cgroup(context: Context, options: Options, destination: str, pointer: str) -> None:

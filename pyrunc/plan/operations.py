@@ -644,6 +644,17 @@ class WaitForStart(Operation):
         return "wait for start"
 
 
+class OpenHookOutputs(Operation):
+    """Open files of the host, appending, for what the hooks that run here write; "" for none."""
+
+    standard_output: Text
+    standard_error: Text
+
+    def describe(self) -> str:
+        pairs = (("stdout", self.standard_output), ("stderr", self.standard_error))
+        return "hooks have " + ", ".join(f"{name} {path}" for name, path in pairs if path)
+
+
 class RunHook(Operation):
     """Run a createContainer or startContainer hook here; `timeout` in seconds, 0 for none."""
 

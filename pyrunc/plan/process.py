@@ -251,7 +251,8 @@ def compile_identity(
     final = SetCapabilities(sets.effective, sets.permitted, sets.inheritable, sets.ambient)
     final.pointer = pointer + "/capabilities"
     context.add(DropBounding(sets.bounding), pointer + "/capabilities/bounding")
-    groups = list(user.get("additionalGids") or ())
+    kept = context.annotated("keep_original_groups")
+    groups = [] if kept else list(user.get("additionalGids") or ())
     if groups and not context.can_set_groups:
         raise HostError.asked_by(
             pointer + "/user/additionalGids",
@@ -259,7 +260,8 @@ def compile_identity(
             " without subordinate group ids does not allow it",
         )
     _check_mapped(context, user, pointer + "/user")
-    context.add(SetUser(uid, gid, groups, int(context.can_set_groups)), pointer + "/user")
+    set_groups = int(context.can_set_groups and not kept)
+    context.add(SetUser(uid, gid, groups, set_groups), pointer + "/user")
     _selinux(context, process, pointer)
     filter_ = _filter(context, seccomp)
     late = filter_ is not None and not no_new_privileges
@@ -303,6 +305,13 @@ def _check_mapped(context: Context, user: dict[str, Any], pointer: str) -> None:
 
 
 def _filter(context: Context, seccomp: dict[str, Any] | None) -> LoadSeccomp | None:
+    data = context.annotations.get("run.oci.seccomp_bpf_data")
+    if data:
+        from pyrunc.spec.annotations import filter_of
+
+        program = filter_of(data)
+        if program is not None:
+            return LoadSeccomp(program, 0, 0)
     if not seccomp:
         return None
     options = context.options
@@ -312,6 +321,12 @@ def _filter(context: Context, seccomp: dict[str, Any] | None) -> LoadSeccomp | N
         from pyrunc.plan.seccomp import compile_filter
 
         compiled = compile_filter(seccomp, cache_dir=options.seccomp_cache)
+    if compiled.skipped and context.annotated("seccomp_fail_unknown_syscall"):
+        raise HostError.asked_by(
+            "/linux/seccomp/syscalls",
+            f"libseccomp does not know {', '.join(compiled.skipped)}, and the annotation"
+            " run.oci.seccomp_fail_unknown_syscall forbids to skip that",
+        )
     return LoadSeccomp(compiled.program, compiled.flags, int(compiled.listener))
 
 

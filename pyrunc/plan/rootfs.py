@@ -21,6 +21,7 @@ from pyrunc.plan.operations import (
     MaskPath,
     MoveRoot,
     OpenConsole,
+    OpenHookOutputs,
     OpenRootfs,
     PivotRoot,
     ReadonlyPath,
@@ -191,7 +192,20 @@ def _compile_hooks(context: Context) -> None:
     hooks = context.config.get("hooks") or {}
     if hooks.get("prestart") or hooks.get("createRuntime") or hooks.get("createContainer"):
         context.add(Sync(SYNC_HOOKS), "/hooks/createRuntime")
+    if hooks.get("createContainer") or hooks.get("startContainer"):
+        _compile_hook_outputs(context)
     compile_hooks(context, "createContainer")
+
+
+def _compile_hook_outputs(context: Context) -> None:
+    annotations = context.annotations
+    stdout = annotations.get("run.oci.hooks.stdout", "")
+    stderr = annotations.get("run.oci.hooks.stderr", "")
+    if not stdout and not stderr:
+        return
+    # the way there may be closed to the ids of the container
+    add = context.host_side if context.in_user_namespace else context.add
+    add(OpenHookOutputs(stdout, stderr), "/annotations")
 
 
 def compile_hooks(context: Context, kind: str) -> None:

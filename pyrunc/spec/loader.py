@@ -114,6 +114,10 @@ def check_bundle(path: str, data: bytes, source: str) -> Bundle:
     Raises as `load_bundle` does.
     """
     config: Any = loads(data, source, nulls=False)
+    if b'"run.oci.' in data and isinstance(config, dict):
+        from pyrunc.spec.annotations import moved
+
+        config = moved(config)
     if not (_valid(config) and _sound(data, config) and not broken(config)):
         _explain(config, "config", source)
     return Bundle(path, config, _rootfs(path, config["root"]["path"], source))

@@ -59,6 +59,15 @@ def _names(config: dict[str, Any], add: Add) -> None:
 def _annotations(config: dict[str, Any], add: Add) -> None:
     if "" in config.get("annotations", ()):
         add("/annotations/", "the name of an annotation must not be empty")
+    if has_crun_annotations(config):
+        from pyrunc.spec.annotations import check
+
+        check(config["annotations"], add)
+
+
+def has_crun_annotations(config: dict[str, Any]) -> bool:
+    """Whether there are annotations that crun heeds, and therefore pyrunc (pyrunc.spec.annotations)."""
+    return any(name.startswith("run.oci.") for name in config.get("annotations") or ())
 
 
 def _hooks(config: dict[str, Any], add: Add) -> None:
@@ -262,6 +271,11 @@ def warnings(config: dict[str, Any]) -> list[Violation]:
     if "\n" in config.get("linux", {}).get("intelRdt", {}).get("l3CacheSchema", ""):
         text = "should be one line; other lines belong into schemata"
         found.append(Violation("/linux/intelRdt/l3CacheSchema", text))
+    if has_crun_annotations(config):
+        from pyrunc.spec.annotations import without_effect
+
+        for name, why in without_effect(config["annotations"]):
+            found.append(Violation(f"/annotations/{name}", f"has no effect: {why}"))
     capabilities = config.get("process", {}).get("capabilities", {})
     for kind in ("bounding", "permitted", "effective", "inheritable", "ambient"):
         for i, name in entries(capabilities.get(kind)):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import array
 import json
 import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +16,7 @@ import pytest
 from helpers.bundle import Bundle
 from helpers.command import wait_until
 from helpers.leaks import cgroups
+from helpers.pidfds import PidfdSocket
 from helpers.runtime import Runtime
 from helpers.terminal import ConsoleSocket
 
@@ -32,31 +31,6 @@ def container(runtime: Runtime, bundle: Bundle, container_id: str) -> Iterator[s
     runtime("start", container_id)
     yield container_id
     runtime("delete", "--force", container_id)
-
-
-class PidfdSocket:
-    """The socket that --pidfd-socket names."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.bind(str(path))
-        self._socket.listen(1)
-        self._socket.settimeout(60)
-
-    def pid(self) -> int:
-        """The process that the descriptor, which has been sent, is of."""
-        connection, _ = self._socket.accept()
-        fds = array.array("i")
-        with connection:
-            _, control, _, _ = connection.recvmsg(64, socket.CMSG_SPACE(fds.itemsize))
-        ((_, _, data),) = control
-        fds.frombytes(data)
-        (fd,) = fds
-        info = Path(f"/proc/self/fdinfo/{fd}").read_text()
-        os.close(fd)
-        self._socket.close()
-        return int(dict(re.findall(r"(\w+):\s+(\S+)", info))["Pid"])
 
 
 def test_pidfd_socket(runtime: Runtime, bundle: Bundle, container_id: str, workspace: Path) -> None:

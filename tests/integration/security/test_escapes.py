@@ -529,7 +529,6 @@ def test_files_to_mount_on_are_made_inside(
         bundle = make_bundle()
         (bundle.rootfs / "etc" / "link").symlink_to(scratch.path / target)
         (bundle.rootfs / ".krun_config.json").symlink_to(scratch.path / "secret")
-        bundle.config["annotations"] = {"run.oci.handler": "krun"}
         bundle.config["mounts"].append(bind(Path("/etc/hostname"), "/etc/link", "ro"))
         bundle.args("cat", "/etc/link")
         done = runtime.run(new_id(), bundle.path)

@@ -228,6 +228,14 @@ def test_mount_label(config: Config, compile_config: Compile) -> None:
     assert error.value.pointer == "/linux/mountLabel"
 
 
+def test_the_type_of_mount_labels(config: Config, compile_config: Compile) -> None:
+    config["linux"]["mountLabel"] = "a:b:c:s0"
+    config["annotations"] = {"run.oci.mount_context_type": "rootcontext"}
+    plan = compile_config(config, {"selinux": True})
+    options = find(plan, MountFilesystem, destination="/dev/shm")[0].options
+    assert options[-1] == "rootcontext=a:b:c:s0"
+
+
 def test_mount_labels_of_other_filesystems(config: Config, compile_config: Compile) -> None:
     config["linux"]["mountLabel"] = label = "a:b:c:s0:c1,c2"
     mount(config, "/mq", type="mqueue", source="mqueue")
