@@ -115,10 +115,11 @@ conformance: build build/.stamp-system-test build/.stamp-system-conformance
 docs: build
 	cd build && ../$(VENV)/bin/python -P -m sphinx -q -W --keep-going -b html ../docs docs
 
-# Side by side with runc, crun and the bare kernel; docs/bench has the figures that README shows. BENCH="run docker"
-# narrows it down.
+# Side by side with runc, crun and the bare kernel. BENCH="run docker" narrows it down. docs/bench has the figures that
+# README shows: BENCH="--output docs/bench" takes them anew.
+BENCH ?= --output build/bench
 bench: build build/.stamp-system-test
-	PYTHONPATH=.:tests $(VENV)/bin/python -P -m bench --output build/bench $(BENCH)
+	PYTHONPATH=.:tests $(VENV)/bin/python -P -m bench $(BENCH)
 
 # On a system with pure cgroup v2, systemd and AppArmor, in a virtual machine: docs/vm.md. KERNEL= chooses another
 # kernel, VM= gives further arguments, as "--session root tests/integration/test_lifecycle.py".

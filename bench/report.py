@@ -23,7 +23,7 @@ def figure(value: float | None) -> str:
     """A number with about three digits."""
     if value is None:
         return ""
-    if value >= 100 or value.is_integer():
+    if value >= 100 or value == int(value):
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 

@@ -7,7 +7,7 @@ author = "the pyrunc authors"
 release = version = pyrunc.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["man"]
+exclude_patterns = ["man", "bench"]
 html_theme = "furo"
 html_title = f"pyrunc {version}"
 
