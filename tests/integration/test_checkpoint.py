@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -512,7 +514,36 @@ def test_pre_dump(station: Station) -> None:
     station.counts_on()
 
 
-def test_lazy_pages(station: Station) -> None:
+@pytest.fixture
+def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts programs, and kills those that are left, with their children: none is waited for without end."""
+    with contextlib.ExitStack() as stack:
+
+        def start(command: list[str], **options: Any) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, text=True, process_group=0, **options
+            )
+            stack.callback(end, process)
+            return process
+
+        def end(process: subprocess.Popen[str]) -> None:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(60)
+            if process.stderr is not None:
+                process.stderr.close()
+
+        yield start
+
+
+def byte_of(fd: int, limit: float = 60) -> bytes:
+    """The byte that comes from a pipe, or b"" at its end; fails after `limit` seconds."""
+    readable, _, _ = select.select([fd], [], [], limit)
+    assert readable, f"waited {limit:g} s for the status of CRIU"
+    return os.read(fd, 1)
+
+
+def test_lazy_pages(station: Station, started: Callable[..., subprocess.Popen[str]]) -> None:
     station.start()
     station.counts_on()
     with socket.socket() as free:
@@ -521,25 +552,23 @@ def test_lazy_pages(station: Station) -> None:
     reader, writer = os.pipe()
     flags = ("--lazy-pages", "--page-server", f"127.0.0.1:{port}", "--status-fd", str(writer))
     words = ("--criu", station.criu, "checkpoint", "--image-path", station.images)
-    dump = subprocess.Popen(
+    dump = started(
         station.runtime.command(*words, *flags, station.name),
         pass_fds=(writer,),
-        stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        text=True,
     )
     os.close(writer)
-    if os.read(reader, 1) != b"\0":
+    status = byte_of(reader)
+    os.close(reader)
+    if status != b"\0":
         _, said = dump.communicate(timeout=60)
         assert "--lazy-pages: this kernel, or CRIU, has no userfaultfd" in said
         pytest.skip("no userfaultfd for other processes here")
-    os.close(reader)
     work = station.bundle.path / "lazy"
     work.mkdir()
     words = ("lazy-pages", "--page-server", "--address", "127.0.0.1", "--port", str(port))
-    daemon = subprocess.Popen(
-        [station.criu, *words, "-D", station.images, "-W", work],
-        stdin=subprocess.DEVNULL,
+    daemon = started(
+        [str(station.criu), *words, "-D", str(station.images), "-W", str(work)],
         stdout=subprocess.DEVNULL,
     )
     wait_until((work / "lazy-pages.socket").exists, "criu lazy-pages")
@@ -547,19 +576,15 @@ def test_lazy_pages(station: Station) -> None:
     station.runtime.used.add(other)
     flags = ("--lazy-pages", "--work-path", str(work), "--manage-cgroups-mode", "ignore")
     with (station.bundle.path / "output").open("ab") as file:
-        restore = subprocess.Popen(
-            [*station.restore_command("--detach", *flags), other],
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
+        restore = started(
+            [*station.restore_command("--detach", *flags), other], stdout=file, stderr=file
         )
     wait_until(lambda: dump.poll() is not None, "the memory to be fetched")
-    _, said = dump.communicate()
+    _, said = dump.communicate(timeout=60)
     if dump.returncode and "splice: -1: Bad file descriptor" in said:
-        for child in Path(f"/proc/{restore.pid}/task/{restore.pid}/children").read_text().split():
-            os.kill(int(child), signal.SIGKILL)
-        assert restore.wait(60) == 1
-        assert daemon.wait(60) == 1
+        # nobody will send the memory that both of these wait for
+        os.killpg(restore.pid, signal.SIGKILL)
+        os.killpg(daemon.pid, signal.SIGKILL)
         pytest.skip("this CRIU cannot serve memory: its page server splices from descriptor -1")
     assert dump.returncode == 0, said
     assert restore.wait(60) == 0
