@@ -44,7 +44,7 @@ def run(settings: Settings, arguments: Arguments) -> int:
     if form == "json":
         from pyrunc.spec.json import dumps
 
-        sys.stdout.write(dumps(sorted(pids)) + "\n")
+        sys.stdout.write((dumps(sorted(pids)) if pids else "null") + "\n")  # as runc has none
         return 0
 
     import subprocess
