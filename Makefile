@@ -12,7 +12,7 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check
 SOURCES := setup.py pyproject.toml $(shell find csrc pyrunc -type f \
 	\( -name '*.[ch]' -o -name '*.py' -o -name '*.json' \) ! -path pyrunc/spec/_check.py)
 
-.PHONY: build install uninstall release lint format test conformance torture bench docs vm-test demo clean
+.PHONY: build install uninstall release lint format test conformance torture fuzz bench docs vm-test demo clean
 
 # --- build ------------------------------------------------------------------------------------------------------
 
@@ -99,12 +99,19 @@ build/.stamp-criu: scripts/install-criu | build/.stamp-system-test
 	scripts/install-criu build/criu && touch $@ || true
 
 # TESTS="tests/unit -k seccomp" narrows it down.
-test: build build/.stamp-system-test build/.stamp-system-conformance build/.stamp-criu
+test: build build/.stamp-system-test build/.stamp-system-fuzz build/.stamp-system-conformance build/.stamp-criu
 	$(VENV)/bin/pytest $(TESTS)
 
-# The escapes and races of the security tests for many more rounds, where runc must be seen to lose them.
+# The long forms of what tries to break it, with the counts at the end: escapes and races for thousands of rounds
+# (where runc must be seen to lose them), every fault at every system call, hundreds of containers at once.
 torture: build build/.stamp-system-test
-	PYRUNC_TORTURE=1 $(VENV)/bin/pytest tests/integration/security
+	PYRUNC_TORTURE=1 $(VENV)/bin/pytest --timeout 7200 tests/integration/security tests/integration/faults \
+		tests/integration/load
+
+# All fuzzers together for MINUTES; what breaks something is written to build/fuzz.
+MINUTES ?= 5
+fuzz: build build/.stamp-system-test build/.stamp-system-fuzz
+	PYTHONPATH=tests $(VENV)/bin/python -m fuzz --minutes $(MINUTES)
 
 # Every validation program of runtime-tools, side by side with Debian's runc.
 conformance: build build/.stamp-system-test build/.stamp-system-conformance

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from helpers import tally
 from helpers.bundle import BUSYBOX, Bundle, Config, make_rootfs
 from helpers.leaks import Leaks, adopt_orphans, remove_cgroups, remove_tree
 from helpers.runtime import Runtime
@@ -33,6 +34,15 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
     adopt_orphans()
     restore_internal_signals()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell what was tried."""
+    counts = tally.lines()
+    if counts:
+        terminalreporter.section("tried")
+        for line in counts:
+            terminalreporter.write_line(line)
 
 
 def restore_internal_signals() -> None:

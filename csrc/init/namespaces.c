@@ -82,19 +82,33 @@ int op_unshare(struct init *init, const struct unshare *op)
 }
 
 /* The child is made with CLONE_PARENT, so that it is the runtime's own child and this process can
- * go. */
+ * go. Only this process knows what the child is called: killed before it has told the runtime, it
+ * must not leave one that both wait for. So the child waits for the end of a pipe. */
 int op_clone(struct init *init, const struct clone *op)
 {
-	int pidfd = -1;
+	int pidfd = -1, told[2];
 	struct clone_args args = {
 	    .flags = op->flags | CLONE_PARENT | CLONE_PIDFD,
 	    .pidfd = (uint64_t)(uintptr_t)&pidfd,
 	};
+	char yes = 1;
+
+	if (pipe2(told, O_CLOEXEC) < 0)
+		return fail(init, "pipe2", NULL);
 	long pid = syscall(SYS_clone3, &args, sizeof args);
 
 	if (pid < 0)
 		return fail(init, "clone3", NULL);
 	if (pid == 0) {
+		ssize_t size;
+
+		close(told[1]);
+		do
+			size = read(told[0], &yes, 1);
+		while (size < 0 && errno == EINTR);
+		if (size != 1)
+			_exit(EXIT_ABORTED);
+		close(told[0]);
 		/* it shows the processes of the host */
 		close_fd(&init->procfs);
 		init->procfs = -1;
@@ -103,8 +117,10 @@ int op_clone(struct init *init, const struct clone *op)
 	struct message message = {
 	    .type = MESSAGE_CLONED, .operation = init->index, .value = (uint32_t)pid};
 
-	if (send_message(init, &message, pidfd) < 0)
+	if (send_message(init, &message, pidfd) < 0 || write(told[1], &yes, 1) != 1) {
 		sys_pidfd_send_signal(pidfd, SIGKILL);
+		_exit(EXIT_ABORTED);
+	}
 	_exit(0);
 }
 

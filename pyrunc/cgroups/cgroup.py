@@ -58,7 +58,7 @@ class Cgroup:
     @staticmethod
     def from_state(state: dict[str, Any]) -> Cgroup:
         """The cgroup that `CgroupPlan.to_state` described."""
-        unit = state["unit"]
+        unit = state.get("unit")
         if unit is not None:
             from pyrunc.cgroups.unit import Unit
 

@@ -6,6 +6,7 @@ import os
 
 from pyrunc import log
 from pyrunc.cgroups import Cgroup
+from pyrunc.container.shape import CGROUP, flaw
 from pyrunc.container.store import CRIU_ROOT, START_SOCKET, Store
 from pyrunc.errors import NotFoundError, PyruncError, StateError
 from pyrunc.host import procfs, signals
@@ -71,12 +72,12 @@ class Container:
     @property
     def cgroup(self) -> Cgroup:
         """The container's cgroup. Raises StateError when the state of it is damaged."""
-        try:
-            return Cgroup.from_state(self.state["cgroup"])
-        except (KeyError, TypeError, AttributeError):
+        state = self.state["cgroup"]
+        if name := flaw(state, CGROUP, "cgroup"):
             raise StateError(
-                f"container {self.id}: its state is damaged: the cgroup is missing"
-            ) from None
+                f"container {self.id}: its state is damaged: {name} is missing or wrong"
+            )
+        return Cgroup.from_state(state)
 
     @property
     def resctrl(self) -> Resctrl | None:
@@ -423,22 +424,30 @@ def deleting_remains(root: str, container_id: str) -> Steps[None]:
     store = Store(root, container_id)
     try:
         container = Container.load(root, container_id)
+        _ = container.cgroup
     except NotFoundError:
         return
     except StateError as error:
-        # nothing says what there was: the directory is all that can be removed
         if not os.path.isdir(store.path):
             return
-        yield from store.locking()
         log.warning(f"{error}")
-        store.remove()
-        return
-    try:
-        _ = container.cgroup
-    except StateError as error:
-        log.warning(f"{error}")
-        with (yield from container.locking()) as store:
-            container.kill_process()
-            store.remove()
-        return
+        with store:
+            yield from store.locking()
+            if not _restore_state(store):
+                return
+        container = Container.load(root, container_id)
     yield from container.deleting(force=True)
+
+
+def _restore_state(store: Store) -> bool:
+    """Put the copy of a damaged state in its place. Without one, remove what can be found without it: False."""
+    backup = store.read_backup()
+    if backup is not None and not flaw(backup["cgroup"], CGROUP):
+        store.restore_state()
+        return True
+    try:
+        Container(store, store.read_state()).kill_process()
+    except StateError as error:
+        log.debug(f"nothing but the directory can be removed: {error}")
+    store.remove()
+    return False

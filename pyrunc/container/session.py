@@ -58,6 +58,7 @@ class Session:
         self.cgroup = cgroup
         self._beside = beside
         self._to_be_moved = cgroup.plan.late
+        self._to_be_cloned = False
         self._plan: Plan | None = None
         self.pid = 0
         self.pidfd = -1
@@ -152,10 +153,13 @@ class Session:
         """
         sock = self._socket
         assert sock is not None
+        self._to_be_cloned = any(isinstance(o, Clone) for o in self.plan.operations)
         while True:
             yield sock.fileno(), FOREVER
             message = channel.receive(sock)
             if message is None:
+                if self._to_be_cloned:
+                    raise self.death()
                 return False
             if message.type == channel.ERROR:
                 raise channel.failure(message, self.plan.operations, self.source)
@@ -231,7 +235,7 @@ class Session:
         if self._to_be_moved:
             self.cgroup.join(self.pid, beside=self._beside)
         # a limit of one process must not hit the second one that the init makes of itself
-        if not any(isinstance(operation, Clone) for operation in plan.operations):
+        if not self._to_be_cloned:
             self.cgroup.apply()
         if self.resctrl is not None:
             self.resctrl.join(self.pid)
@@ -270,6 +274,7 @@ class Session:
     def _cloned(self, message: channel.Message) -> bytes:
         if message.fd < 0:
             raise channel.nonsense(message)
+        self._to_be_cloned = False
         first = self.pid
         os.close(self.pidfd)
         self.pid, self.pidfd = message.value, message.fd

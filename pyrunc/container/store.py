@@ -1,6 +1,7 @@
 """The state of containers on disk: one directory for each below the root directory.
 
     ROOT/ID/state.json   what is known of the container
+    ROOT/ID/state-backup.json  the same, for `delete --force` when that is damaged
     ROOT/ID/config.json  its configuration, as it was when it was created
     ROOT/ID/start.sock   where it waits for `start`; gone once it was started
     ROOT/ID/criu-root/   where its rootfs is mounted while it is restored
@@ -16,6 +17,8 @@ import fcntl
 import os
 import time
 
+from pyrunc.container.shape import STATE as STATE_SHAPE
+from pyrunc.container.shape import flaw
 from pyrunc.errors import ExistsError, NotFoundError, PyruncError, StateError, UsageError
 from pyrunc.host.facts import HostFacts
 from pyrunc.host.waiting import finish
@@ -28,29 +31,12 @@ if TYPE_CHECKING:
     from pyrunc.host.waiting import Steps
 
 STATE = "state.json"
+BACKUP = "state-backup.json"
 CONFIG = "config.json"
 START_SOCKET = "start.sock"
 NOTIFY = "notify"
 CRIU_ROOT = "criu-root"
 LOCK_TIMEOUT = 10.0  # seconds
-
-#: What state.json always has.
-_STATE_FIELDS: dict[str, type] = {
-    "id": str,
-    "pid": int,
-    "startTime": int,
-    "bundle": str,
-    "rootfs": str,
-    "rootfsMount": int,
-    "created": str,
-    "annotations": dict,
-    "cgroup": dict,
-    "namespaces": dict,
-    "hasProcess": bool,
-    "hasHooks": bool,
-    "hasListener": bool,
-    "late": dict,
-}
 
 _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 
@@ -253,7 +239,11 @@ class Store:
             raise PyruncError(f"{path}: {error.strerror}", errno=error.errno or 0) from None
 
     def write_state(self, state: dict[str, Any]) -> None:
-        self.write(STATE, dumps(state))
+        text = dumps(state)
+        self.write(STATE, text)
+        if state["startTime"]:
+            # so that a process is found and ended also where something else damages the state
+            self.write(BACKUP, text)
 
     def read_state(self) -> dict[str, Any]:
         """The state.
@@ -271,10 +261,31 @@ class Store:
                     f" remove it with delete --force {self.id}"
                 ) from None
             raise self._missing() from None
-        for name, kind in _STATE_FIELDS.items():
-            if not isinstance(state.get(name), kind):
-                raise StateError(f"container {self.id}: its state is damaged: {name} is missing")
+        self._check(state)
         return state
+
+    def read_backup(self) -> dict[str, Any] | None:
+        """The copy of the state, for when that is damaged; None where it is of no use either."""
+        try:
+            state = self._read(BACKUP)
+            self._check(state)
+        except (FileNotFoundError, PyruncError):
+            return None
+        return state
+
+    def restore_state(self) -> None:
+        """Put the copy of the state in its place, which needs no room on the disk. Raises PyruncError."""
+        try:
+            os.rename(self.path_of(BACKUP), self.path_of(STATE))
+        except OSError as error:
+            path = self.path_of(STATE)
+            raise PyruncError(f"{path}: {error.strerror}", errno=error.errno or 0) from None
+
+    def _check(self, state: dict[str, Any]) -> None:
+        if name := flaw(state, STATE_SHAPE):
+            raise StateError(
+                f"container {self.id}: its state is damaged: {name} is missing or wrong"
+            )
 
     def read_config(self) -> dict[str, Any]:
         """The configuration that the container was created with. Raises as `read_state` does."""

@@ -34,9 +34,9 @@ def _stat(pid: int) -> tuple[str, int] | None:
     return fields[0], int(fields[1])
 
 
-def children() -> dict[int, str]:
-    """Live children of this process, by pid, with their command lines."""
-    own = os.getpid()
+def children(parent: int = 0) -> dict[int, str]:
+    """Live children of a process (of this one), by pid, with their command lines."""
+    own = parent or os.getpid()
     found = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit() and (stat := _stat(int(entry))) is not None:

@@ -284,33 +284,48 @@ def test_a_reused_pid_is_not_touched(
     runtime("delete", "--force", container_id)
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"id": 5}', "\x00\xff"])
+DAMAGES = {
+    "empty": lambda text: "",
+    "cut short": lambda text: text[:-20],
+    "a list": lambda text: "[]",
+    "lacking": lambda text: '{"id": 5}',
+    "garbage": lambda text: "\x00\xff",
+    "a huge pid": lambda text: json.dumps({**json.loads(text), "pid": 1 << 70}),
+    "no cgroup": lambda text: json.dumps({**json.loads(text), "cgroup": {}}),
+    "a wrong cgroup": lambda text: text.replace('"paths":', '"paths":5,"path":'),
+}
+
+
+@pytest.mark.parametrize("status", ["created", "running", "paused", "stopped"])
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_state_can_be_deleted_by_force(
-    runtime: Runtime, bundle: Bundle, container_id: str, damage: str
+    runtime: Runtime,
+    bundle: Bundle,
+    container_id: str,
+    no_leaks: Leaks,
+    damage: str,
+    status: str,
 ) -> None:
-    bring_to(runtime, bundle, container_id, "created")
-    pid = runtime.state(container_id)["pid"]
-    (runtime.root / container_id / "state.json").write_text(damage)
-    done = runtime("state", container_id, check=False)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    runtime("delete", "--force", container_id)
+    bring_to(runtime, bundle, container_id, status)
+    path = runtime.root / container_id / "state.json"
+    path.write_text(DAMAGES[damage](path.read_text()))
+    assert runtime("pause", container_id, check=False).returncode == 1
+    assert "is damaged" in runtime("delete", "--force", container_id).stderr
     assert runtime.status(container_id) == "none"
-    # nothing tells of the process any more: it ends with its start socket or by the test
-    os.kill(pid, signal.SIGKILL)
 
 
-def test_a_damaged_cgroup_in_the_state(runtime: Runtime, bundle: Bundle, container_id: str) -> None:
+def test_a_damaged_state_without_a_copy(
+    runtime: Runtime, bundle: Bundle, container_id: str
+) -> None:
+    """What still tells of the process is used."""
     bring_to(runtime, bundle, container_id, "running")
     path = runtime.root / container_id / "state.json"
     state = json.loads(path.read_text())
-    paths = state["cgroup"]["paths"]
-    state["cgroup"] = {}
-    path.write_text(json.dumps(state))
-    assert "damaged" in runtime("pause", container_id, check=False).stderr
+    path.write_text(json.dumps({**state, "cgroup": {}}))
+    (runtime.root / container_id / "state-backup.json").write_text("{")
     runtime("delete", "--force", container_id)
     assert not is_alive(state["pid"], state["startTime"])
-    for directory in dict.fromkeys(paths.values()):
+    for directory in dict.fromkeys(state["cgroup"]["paths"].values()):
         os.rmdir(directory)
 
 
