@@ -42,12 +42,13 @@ static void touch_text(const char *text)
 """
 
 
-def render() -> str:
-    """The text of touch.h: every operation, reading all that it is given."""
+def render(sources: Path) -> str:
+    """The text of touch.h: every operation that plan.c does not take from the init, reading all that it is given."""
     parts = [_TOUCH]
+    taken = "".join((sources / "init" / name).read_text() for name in ("main.c", "channel.c"))
     for cls in REGISTRY:
         name = header.snake(cls.__name__)
-        if name == "sync":  # is the channel's, and asks the runtime
+        if f"int op_{name}(" in taken:
             continue
         body = "".join(f"\t{_TOUCHES[kind].format(field)}\n" for field, kind in cls.fields)
         parts.append(
@@ -65,7 +66,7 @@ def build(directory: Path, sources: Path = REPOSITORY / "csrc") -> Path:
         subprocess.CalledProcessError: it cannot be compiled.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "touch.h").write_text(render())
+    (directory / "touch.h").write_text(render(sources))
     target = directory / "plan"
     includes = [f"-I{sources}", f"-I{directory}"]
     subprocess.run(["clang", *_FLAGS, *includes, "-o", target, HERE / "plan.c"], check=True)
