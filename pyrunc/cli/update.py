@@ -104,7 +104,7 @@ Changes limits of a container that is not stopped, all of those named or, if one
 What is not named keeps its value. Sizes may have a unit: 64M, 1.5G (powers of 1024).
 
 With --resources, limits are read as JSON in the form of linux.resources of config.json, and the
-other options are ignored:
+other options are ignored, but for those of Intel RDT:
 
 {"memory": {"limit": 67108864}, "cpu": {"quota": 50000, "period": 100000}}""",
     flags=(
@@ -126,13 +126,14 @@ other options are ignored:
 
 def run(settings: Settings, arguments: Arguments) -> int:
     path = arguments.text("resources")
-    resources = read_resources(path) if path else resources_of(arguments)
+    named = resources_of(arguments)
+    rdt = named.pop("intelRdt", None) or {}
+    resources = read_resources(path) if path else named
     for flag in IGNORED:
         if arguments.text(flag.name):
             log.warning(f"update: --{flag.name} is ignored: the kernel has no such limit any more")
     from pyrunc.container.container import Container
 
-    rdt = resources.pop("intelRdt", None) or {}
     Container.load(settings.root, arguments.positional[0]).update(resources, rdt)
     return 0
 

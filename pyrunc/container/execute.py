@@ -183,8 +183,9 @@ class Execution:
 
     def _cgroup(self) -> Cgroup:
         cgroup = self.container.cgroup
+        entered: set[str] = set()
         for text in self.options.cgroups:
-            _enter_below(cgroup, text)
+            _enter_below(cgroup, text, entered)
         return cgroup
 
     def begin(self, console_fd: int) -> Steps[None]:
@@ -232,13 +233,21 @@ def _groups_denied(pid: int) -> bool:
         return True
 
 
-def _enter_below(cgroup: Cgroup, text: str) -> None:
-    """Have the process join a cgroup below the container's: "PATH" or "CONTROLLER[,…]:PATH"."""
+def _enter_below(cgroup: Cgroup, text: str, entered: set[str]) -> None:
+    """Have the process join a cgroup below the container's: "PATH" or "CONTROLLER[,…]:PATH".
+
+    `entered` are the controllers that others have named.
+    """
     names, colon, path = text.rpartition(":")
     paths = cgroup.plan.paths
     for controller in names.split(",") if colon else list(paths):
+        if colon and not controller:
+            raise UsageError(f"--cgroup {text}: a controller is missing before the colon")
         if controller not in paths:
             raise UsageError(f"--cgroup {text}: the container is in no cgroup of {controller!r}")
+        if controller in entered:
+            raise UsageError(f"--cgroup {text}: another one says where it is to be")
+        entered.add(controller)
         below = os.path.normpath(f"{paths[controller]}/{path}")
         if not f"{below}/".startswith(f"{paths[controller]}/"):
             raise UsageError(f"--cgroup {text}: leads out of the container's cgroup")

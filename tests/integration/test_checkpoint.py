@@ -288,6 +288,25 @@ def test_mounts_of_the_host_and_of_the_container(
         shutil.rmtree(outside)
 
 
+def test_mounts_that_were_added(station: Station, workspace: Path) -> None:
+    """The checkpoint takes them for mounts of the host, and the restoration wants them in config.json."""
+    outside = workspace / f"{station.name}-added"
+    outside.mkdir()
+    (outside / "file").write_text("of the host")
+    mount = {"destination": "/added", "source": str(outside), "options": ["bind"]}
+    file = station.bundle.path / "mounts.json"
+    file.write_text(json.dumps([mount]))
+    station.start()
+    station.counts_on()
+    station.runtime("mounts", "add", station.name, file)
+    station.checkpoint()
+    station.bundle.config["mounts"].append(mount)
+    station.bundle.save()
+    station.restore()
+    station.counts_on()
+    assert station.runtime("exec", station.name, "cat", "/added/file").stdout == "of the host"
+
+
 def test_a_network_namespace_of_ones_own(station: Station) -> None:
     """It is made anew: its loopback device is there, and switched on."""
     station.start()

@@ -240,11 +240,37 @@ def test_a_cgroup_below(runtime: Runtime, container: str, prefix: str) -> None:
         ("pids:nonexistent", "there is no cgroup"),
         ("pids:../..", "leads out of the container's cgroup"),
         ("nosuch:below", "is in no cgroup of 'nosuch'"),
+        (":below", "a controller is missing before the colon"),
         ("below", "there is no cgroup"),
     ):
         done = runtime("exec", "--cgroup", wrong, container, "true", check=False)
         assert (done.returncode, reason in done.stderr) == (255, True)
+    twice = ("--cgroup", "pids:below", "--cgroup", "memory,pids:.")
+    done = runtime("exec", *twice, container, "true", check=False)
+    assert (done.returncode, "another one says where" in done.stderr) == (255, True)
     below.rmdir()
+
+
+def test_a_cgroup_below_on_v2(runtime: Runtime, container: str) -> None:
+    pid = runtime.state(container)["pid"]
+    lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    if len(lines) != 1:
+        pytest.skip("this host has cgroup v1; make vm-test has one with v2 alone")
+    own = lines[0].removeprefix("0::")
+    (Path("/sys/fs/cgroup") / own.lstrip("/") / "below").mkdir()
+    for path in ("below", "/below", ":below"):
+        words = ("exec", "--cgroup", path, container, "cat", "/proc/self/cgroup")
+        done = runtime(*words, check=path != ":below")
+        if path == ":below":
+            assert (done.returncode, "below" in done.stderr) == (255, True)
+        else:
+            assert done.stdout.strip().endswith("/below")
+    for wrong, reason in (
+        ("nonexistent", "there is no cgroup"),
+        ("../..", "leads out of the container's cgroup"),
+    ):
+        done = runtime("exec", "--cgroup", wrong, container, "true", check=False)
+        assert (done.returncode, reason in done.stderr) == (255, True)
 
 
 def test_ignore_paused(runtime: Runtime, container: str) -> None:

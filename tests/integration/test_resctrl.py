@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -51,6 +52,16 @@ def test_the_process_and_those_executed_later_are_in_the_group(
     assert (mount / "gold" / "tasks").read_text().isdigit()
     runtime("update", "--l3-cache-schema", "L3:0=7", "--mem-bw-schema", "MB:0=50", container_id)
     assert (mount / "gold" / "schemata").read_text() == "L3:0=7\nMB:0=50\n"
+    words = ("update", "--l3-cache-schema", "L3:0=f", "-r", "-", container_id)
+    runtime(*words, stdin='{"pids": {"limit": 33}}')
+    assert (mount / "gold" / "schemata").read_text() == "L3:0=f\nMB:0=50\n"
+    stored = json.loads((runtime.root / container_id / "config.json").read_text())["linux"]
+    assert stored["resources"]["pids"] == {"limit": 33}
+    assert stored["intelRdt"]["l3CacheSchema"] == "L3:0=f"
+    # the limit of the group was set, and is taken back, when that of the cgroup is refused
+    words = ("update", "--l3-cache-schema", "L3:0=1", "--cpuset-cpus", "999", container_id)
+    assert runtime(*words, check=False).returncode == 1
+    assert (mount / "gold" / "schemata").read_text() == "L3:0=f\nMB:0=50\n"
     runtime("delete", "--force", container_id)
     assert (mount / "gold").is_dir()
 

@@ -34,6 +34,10 @@ SESSIONS = (
             f"{_INTEGRATION}/test_lifecycle.py",
             f"{_INTEGRATION}/test_apparmor.py",
             f"{_INTEGRATION}/test_rootless.py",
+            f"{_INTEGRATION}/test_flags.py::test_a_cgroup_below_on_v2",
+            # what the kernel outside, or its CRIU, may lack
+            f"{_INTEGRATION}/test_checkpoint.py::test_pre_dump",
+            f"{_INTEGRATION}/test_checkpoint.py::test_lazy_pages",
         ),
         {},
         900,
