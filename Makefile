@@ -98,8 +98,13 @@ format:
 build/.stamp-criu: scripts/install-criu | build/.stamp-system-test
 	scripts/install-criu build/criu && touch $@ || true
 
+# crictl and critest; without them, the tests of the CRI are skipped.
+build/.stamp-cri-tools: scripts/install-cri-tools | build/.stamp-system-conformance
+	scripts/install-cri-tools build/cri-tools && touch $@ || true
+
 # TESTS="tests/unit -k seccomp" narrows it down.
-test: build build/.stamp-system-test build/.stamp-system-fuzz build/.stamp-system-conformance build/.stamp-criu
+test: build build/.stamp-system-test build/.stamp-system-fuzz build/.stamp-system-conformance build/.stamp-criu \
+		build/.stamp-cri-tools
 	$(VENV)/bin/pytest $(TESTS)
 
 # The long forms of what tries to break it, with the counts at the end: escapes and races for thousands of rounds

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.cri import CNI_PLUGINS, Cri, pause_image
 from helpers.engines import (
     CONTAINERD,
     CTR,
     DOCKER,
     DOCKERD,
     IMAGE,
+    NO_NETWORK,
     PODMAN,
     RUNC,
     Containerd,
@@ -22,7 +24,10 @@ from helpers.engines import (
     install,
     make_image,
 )
+from helpers.island import new_island
 from helpers.leaks import Leaks, remove_cgroups
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -30,7 +35,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
     """Add to a failure what the daemons logged during the test."""
     report = (yield).get_result()
     for engine in getattr(item, "funcargs", {}).values():
-        if isinstance(engine, Containerd | Docker):
+        if isinstance(engine, Containerd | Cri | Docker):
             news = engine.daemon.news()
             if report.failed:
                 report.sections.append((f"log of {type(engine).__name__.lower()}", news[-10000:]))
@@ -96,7 +101,8 @@ def docker_daemon(
     directory.mkdir()
     cgroups = f"{prefix}docker"
     install(runtime_binary, "docker", directory / "daemon.json", engine_runtime)
-    engine = Docker(directory, engine_runtime, containerd_daemon.daemon.socket, cgroups)
+    socket = containerd_daemon.daemon.socket
+    engine = Docker(directory, engine_runtime, cgroups, f"--containerd={socket}", *NO_NETWORK)
     engine("load", "--input", str(image))
     engine("run", "--rm", "--runtime", "runc", IMAGE, "true")
     engine("run", "--rm", "--runtime", "runc", "--network", "host", IMAGE, "true")
@@ -119,6 +125,46 @@ def podman_engine(
     engine.runtime = engine_runtime
     yield engine
     remove_cgroups(engine.cgroups)
+
+
+@pytest.fixture(scope="session")
+def cri_tools() -> Path:
+    """The directory with crictl and critest."""
+    directory = REPOSITORY / "build" / "cri-tools"
+    if not (directory / "critest").exists():
+        pytest.skip("no crictl and critest: scripts/install-cri-tools build/cri-tools")
+    return directory
+
+
+@pytest.fixture(scope="session")
+def cri_daemon(
+    workspace: Path,
+    runtime_binary: Path,
+    engine_runtime: Path,
+    image: Path,
+    prefix: str,
+    cri_tools: Path,
+) -> Iterator[Cri]:
+    """containerd with its CRI plugin for the whole session; see `containerd_daemon`."""
+    _need(CONTAINERD, CTR, RUNC, f"{CNI_PLUGINS}/bridge")
+    with new_island("ipc") as island:
+        engine = Cri(
+            workspace / "cri",
+            island,
+            runtime_binary,
+            {"tested": engine_runtime},
+            cri_tools / "crictl",
+            f"{prefix}cri",
+        )
+        try:
+            engine.load(image)
+            engine.load(pause_image(workspace))
+            engine.container(engine.pod("runc"), IMAGE, "true")
+            engine.clean()
+            yield engine
+        finally:
+            engine.stop()
+    remove_cgroups(f"{prefix}cri")
 
 
 def _check(engine: Containerd | Docker | Podman, leaks: Leaks) -> None:

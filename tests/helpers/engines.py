@@ -5,16 +5,14 @@ Each has its own data, state and socket below one directory, and its cgroups bel
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import os
 import subprocess
-import tarfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from helpers.command import LIMIT, Completed, run_command, wait_until
+from helpers.images import Image, layer_of, write_images
 
 IMAGE = "localhost/busybox:test"
 
@@ -23,46 +21,21 @@ CTR = "/usr/bin/ctr"
 DOCKERD = "/usr/sbin/dockerd"
 # Debian's client, whatever other stands earlier on PATH.
 DOCKER = "/usr/bin/docker"
+COMPOSE = "/usr/bin/docker-compose"
 PODMAN = "/usr/bin/podman"
 RUNC = "/usr/sbin/runc"
 
 
 def make_image(rootfs: Path, archive: Path) -> Path:
-    """Write an image of one layer in the format of `docker save`, which all engines load."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as layer:
-        layer.add(rootfs, arcname=".")
-    data = buffer.getvalue()
-    config = json.dumps(
-        {
-            "architecture": "amd64" if os.uname().machine == "x86_64" else "arm64",
-            "os": "linux",
-            "created": "2024-01-01T00:00:00Z",
-            "config": {"Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], "Cmd": ["sh"]},
-            "rootfs": {
-                "type": "layers",
-                "diff_ids": [f"sha256:{hashlib.sha256(data).hexdigest()}"],
-            },
-            "history": [{"created": "2024-01-01T00:00:00Z"}],
-        }
-    ).encode()
-    config_name = f"{hashlib.sha256(config).hexdigest()}.json"
-    manifest = [{"Config": config_name, "RepoTags": [IMAGE], "Layers": ["layer.tar"]}]
-    with tarfile.open(archive, mode="w") as image:
-        for name, content in (
-            (config_name, config),
-            ("layer.tar", data),
-            ("manifest.json", json.dumps(manifest).encode()),
-        ):
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            image.addfile(member, io.BytesIO(content))
-    return archive
+    """Write the image that all engines run."""
+    return write_images(archive, [Image(IMAGE)], [layer_of(rootfs)])
 
 
-def install(binary: Path, engine: str, config: Path, runtime: Path, *flags: str) -> None:
-    """Have `pyrunc install` make `runtime` known to an engine, as "installed"."""
-    words = ["install", engine, f"--file={config}", f"--path={runtime}", "--name=installed"]
+def install(
+    binary: Path, engine: str, config: Path, runtime: Path, name: str = "installed", *flags: str
+) -> None:
+    """Have `pyrunc install` make `runtime` known to an engine."""
+    words = ["install", engine, f"--file={config}", f"--path={runtime}", f"--name={name}"]
     run_command([str(binary), *words, "--write", *flags])
 
 
@@ -74,23 +47,29 @@ class Daemon:
         log: what it wrote.
     """
 
-    def __init__(self, command: list[str], socket: Path, log: Path) -> None:
-        """Start it and wait for its socket.
+    def __init__(
+        self,
+        command: Sequence[str],
+        socket: Path,
+        log: Path,
+        answers: Callable[[], bool] | None = None,
+    ) -> None:
+        """Start it and wait for its socket, or until it answers.
 
         Raises:
-            AssertionError: it ended, or gave no socket in time; with its log.
+            AssertionError: it ended, or was not ready in time; with its log.
         """
         self.socket = socket
         self.log = log
         self.read = 0
-        with log.open("wb") as file:
+        with log.open("ab") as file:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=file, stderr=file
             )
 
         def ready() -> bool:
             assert self.process.poll() is None, f"{command[0]} ended:\n{log.read_text()}"
-            return socket.exists()
+            return answers() if answers else socket.exists()
 
         wait_until(ready, f"{socket}")
 
@@ -180,37 +159,63 @@ class Containerd:
             self("container", "rm", container, check=False)
 
 
-class Docker:
-    """dockerd with the runtime under test as `tested`, and no network of its own."""
+#: For a dockerd that is to leave the network of the machine alone.
+NO_NETWORK = (
+    "--bridge=none",
+    "--iptables=false",
+    "--ip6tables=false",
+    "--ip-forward=false",
+    "--ip-masq=false",
+)
 
-    def __init__(self, directory: Path, runtime: Path, containerd: Path, cgroups: str) -> None:
-        socket = directory / "docker.sock"
+
+class Docker:
+    """dockerd with the runtime under test as `tested`.
+
+    Attributes:
+        directory: its data, state, socket and log.
+        flags: those of the daemon beside the ones that keep it apart from others.
+        inside: what its command line begins with, to run it in other namespaces.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        runtime: Path,
+        cgroups: str,
+        *flags: str,
+        inside: Sequence[str] = (),
+    ) -> None:
+        self.directory = directory
+        self.inside = inside
+        self.socket = directory / "docker.sock"
         config = directory / "daemon.json"
+        if not config.exists():
+            config.write_text("{}")
+        self.flags = [
+            f"--config-file={config}",
+            f"--data-root={directory}/data",
+            f"--exec-root={directory}/exec",
+            f"--pidfile={directory}/pid",
+            f"--host=unix://{self.socket}",
+            f"--add-runtime=tested={runtime}",
+            f"--cgroup-parent=/{cgroups}",
+            *flags,
+        ]
+        self.start_daemon()
+
+    def start_daemon(self) -> None:
+        """Start dockerd, again if it was stopped."""
         self.daemon = Daemon(
-            [
-                DOCKERD,
-                f"--config-file={config}",
-                f"--data-root={directory}/data",
-                f"--exec-root={directory}/exec",
-                f"--pidfile={directory}/pid",
-                f"--host=unix://{socket}",
-                f"--containerd={containerd}",
-                f"--add-runtime=tested={runtime}",
-                f"--cgroup-parent=/{cgroups}",
-                "--bridge=none",
-                "--iptables=false",
-                "--ip6tables=false",
-                "--ip-forward=false",
-                "--ip-masq=false",
-            ],
-            socket,
-            directory / "dockerd.log",
+            [*self.inside, DOCKERD, *self.flags],
+            self.socket,
+            self.directory / "dockerd.log",
+            lambda: self("version", check=False).returncode == 0,
         )
-        wait_until(lambda: self("version", check=False).returncode == 0, "dockerd to answer")
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of one `docker` command."""
-        return [DOCKER, f"--host=unix://{self.daemon.socket}", *arguments]
+        return [DOCKER, f"--host=unix://{self.socket}", *arguments]
 
     def __call__(self, *arguments: str, check: bool = True, **options: Any) -> Completed:
         """Run one `docker` command."""
