@@ -34,6 +34,8 @@ _FILES = ("FILE", "PATH")
 _DIRECTORIES = ("DIR",)
 _WORDS = {
     "log-format": "text json",
+    "log-level": "error warning debug",
+    "network-lock": "iptables nftables skip",
     "cgroup-manager": "cgroupfs systemd disabled",
     "rootless": "true false auto",
     "manage-cgroups-mode": "soft full strict ignore",
@@ -83,6 +85,8 @@ def operand(command: Command) -> str:
         return " ".join(COMMANDS)
     if command.name == "completion":
         return " ".join(SHELLS)
+    if command.name == "mounts":
+        return "add remove"
     if command.name == "install":
         return command.operands.strip("<>").replace("|", " ")
     return "files" if "bundle" in command.operands else "any"

@@ -31,6 +31,9 @@ LINES = [
     ("pyrunc validate bun", {"bundle"}),
     ("pyrunc spec --bundle bun", {"bundle"}),
     ("pyrunc kill ", {"web", "other"}),
+    ("pyrunc mounts ", {"add", "remove", "!web"}),
+    ("pyrunc --log-level ", {"error", "warning", "debug"}),
+    ("pyrunc checkpoint --network-lock ", {"iptables", "nftables", "skip"}),
 ]
 
 BASH = """
@@ -40,6 +43,36 @@ COMP_WORDS=($2)
 COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
 _pyrunc
 printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+# What zsh would offer is known in an interactive shell only: one at a terminal of zpty, whose compadd
+# also writes down what it adds.
+ZSH_INSIDE = """
+PROMPT=
+fpath=($PWD $fpath)
+autoload -Uz compinit
+compinit -u -d $PWD/dump
+compadd() {
+	local -a hits
+	if [[ " $* " != *" -"[OAD]" "* ]]; then
+		builtin compadd -O hits "$@"
+		print -rl -- "${hits[@]}" >>matches
+	fi
+	builtin compadd "$@"
+}
+ended() { : >ended }
+comppostfuncs=(ended)
+bindkey '^I' complete-word
+"""
+ZSH = """
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell 'source inside; : >begun'
+for try in {1..600}; do [[ -e begun ]] && break; sleep 0.1; done
+zpty -w -n shell "$1"$'\\t'
+for try in {1..600}; do [[ -e ended ]] && break; zpty -r -t shell >/dev/null; sleep 0.1; done
+zpty -d shell
+[[ -e ended ]] && cat matches 2>/dev/null
 """
 
 
@@ -101,9 +134,13 @@ def test_fish(place: Path, line: str, wanted: set[str]) -> None:
     check(found, wanted)
 
 
-def test_zsh_takes_the_script(place: Path) -> None:
-    path = script(place, "zsh", "_pyrunc")
-    assert output(place, need("zsh"), "-n", path) == ""
+@pytest.mark.parametrize(("line", "wanted"), LINES, ids=[line for line, _ in LINES])
+def test_zsh(place: Path, line: str, wanted: set[str]) -> None:
+    zsh = need("zsh")
+    script(place, "zsh", "_pyrunc")
+    (place / "inside").write_text(ZSH_INSIDE)
+    found = output(place, zsh, "-f", "-c", ZSH, "zsh", line).splitlines()
+    check({word.rstrip("/") for word in found}, wanted)
 
 
 @pytest.mark.parametrize("shell", SHELLS)
