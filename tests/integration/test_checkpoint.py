@@ -209,7 +209,8 @@ def test_pipes_are_replaced_by_ours(station: Station) -> None:
         assert process.stdout.readline() == "got one\n"
         station.checkpoint()
         assert process.wait(60) == 128 + 9
-    with subprocess.Popen([*station.restore_command(), station.name], **pipes) as process:  # type: ignore[call-overload]
+    command = [*station.restore_command("--no-subreaper"), station.name]
+    with subprocess.Popen(command, **pipes) as process:  # type: ignore[call-overload]
         process.stdin.write("two\n")
         assert process.stdout.readline() == "got two\n"
         process.stdin.close()

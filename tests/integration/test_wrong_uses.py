@@ -116,6 +116,7 @@ BUNDLES: dict[str, Callable[[Bundle], None]] = {
     "not-executable": _not_executable,
     "interpreter": _script,
     "terminal": change("/process/terminal", True),
+    "handler": change("/annotations", {"run.oci.handler": "krun"}),
 }
 
 
@@ -195,6 +196,13 @@ USES = [
     ("exec --process /nonexistent RUNNING", "/nonexistent"),
     ("exec --env A RUNNING true", "NAME=VALUE"),
     ("exec --cgroup nosuch RUNNING true", "--cgroup nosuch"),
+    ("exec --cgroup :below RUNNING true", "a controller is missing"),
+    ("mounts add RUNNING", "<file> is missing"),
+    ("mounts show RUNNING /nonexistent", "must be add or remove"),
+    ("mounts add RUNNING /nonexistent", "/nonexistent: No such file"),
+    ("--log-level loud list", "must be error, warning or debug"),
+    ("--log journald: state x", "needs a name"),
+    ("create --bundle @handler x", "pyrunc runs programs itself"),
     ("pause OVER", "it is stopped"),
     ("pause PAUSED", "resume lets it go on"),
     ("resume RUNNING", "only a paused container"),

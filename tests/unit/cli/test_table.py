@@ -77,6 +77,19 @@ def test_each_row_has_a_test(section: str, row: Row) -> None:
     assert name in functions_of(REPOSITORY / path)
 
 
+@pytest.mark.parametrize(
+    ("section", "row"),
+    [(section, row) for section, row in ROWS if section != "Commands"],
+    ids=[name for name in IDS if not name.startswith("Commands: ")],
+)
+def test_the_test_of_a_row_uses_its_flag(section: str, row: Row) -> None:
+    """One of its spellings stands in the file of the test, or in what all of them call."""
+    text = (REPOSITORY / row[4].strip("`").partition("::")[0]).read_text(encoding="utf-8")
+    text += (REPOSITORY / "tests" / "helpers" / "runtime.py").read_text(encoding="utf-8")
+    spellings = re.findall("`([^`]+)`", row[0])
+    assert any(re.search(rf"(?<![\w-]){spelling}(?![\w-])", text) for spelling in spellings)
+
+
 def test_rows_are_whole() -> None:
     assert [name for name, (_, row) in zip(IDS, ROWS, strict=True) if len(row) != 5] == []
     for _, row in ROWS:
