@@ -107,7 +107,8 @@ int op_clone(struct init *init, const struct clone *op)
 			size = read(told[0], &yes, 1);
 		while (size < 0 && errno == EINTR);
 		if (size != 1)
-			_exit(EXIT_ABORTED);
+			return fail_with(init, 0, "clone3",
+					 "the process before this one was killed");
 		close(told[0]);
 		/* it shows the processes of the host */
 		close_fd(&init->procfs);

@@ -139,8 +139,8 @@ class Session:
         assert self._socket is not None
         try:
             channel.send_plan(self._socket, fd, slots)
-        except OSError:
-            raise self._last_words(self._socket) from None
+        except OSError as error:
+            raise self._last_words(self._socket, error) from None
         finally:
             os.close(fd)
 
@@ -180,11 +180,15 @@ class Session:
     def _reply(self, sock: _socket.socket, state: bytes) -> None:
         try:
             channel.reply(sock, state)
-        except OSError:
-            raise self._last_words(sock) from None
+        except OSError as error:
+            raise self._last_words(sock, error) from None
 
-    def _last_words(self, sock: _socket.socket) -> OperationError:
-        """The error for an init that has died; it may have told why."""
+    def _last_words(self, sock: _socket.socket, error: OSError) -> OperationError:
+        """The error for an init that cannot be told something. One that has died may have told why."""
+        if not isinstance(error, ConnectionError):
+            return OperationError(
+                f"pyrunc-init cannot be told what to do: {error.strerror}", errno=error.errno or 0
+            )
         message = channel.receive(sock)
         if message is not None and message.type == channel.ERROR:
             return channel.failure(message, self.plan.operations, self.source)

@@ -67,3 +67,27 @@ def test_the_runtime_is_killed_at_every_operation_of_the_plan(
         done = victim.faults.abandon(fault, *victim.arguments(operation))
         wrong += victim.judge(fault, done)
     assert not wrong, "\n".join(wrong)
+
+
+def test_an_init_that_is_killed_while_it_clones_is_not_waited_for(victim: Victim) -> None:
+    """Neither by the runtime nor by the process that it made; and an `exec` that came to nothing says so."""
+    found = calls(victim, "exec", follow=True)
+    names = [call.name for call in found]
+    told = found[names.index("sendmsg")], found[names.index("write", names.index("sendmsg"))]
+    for call in told:  # the runtime, and then that process
+        victim.bring("exec")
+        code, said = victim.faults.run(call.death(), *victim.arguments("exec"), follow=True)
+        assert code == 255, call
+        assert "killed" in said, call
+        assert victim.remove(call.name) == []
+
+
+@pytest.mark.parametrize("operation", ["create", "exec"])
+def test_an_init_that_cannot_be_told_is_not_waited_for(operation: str, victim: Victim) -> None:
+    for call in (c for c in calls(victim, operation) if c.name in ("sendmsg", "sendto")):
+        victim.bring(operation)
+        fault = f"inject={call.name}:error=ENOBUFS:when={call.nth}"
+        code, said = victim.faults.run(fault, *victim.arguments(operation))
+        assert code in (1, 255), call
+        assert "No buffer space available" in said
+        assert victim.remove(fault) == []
