@@ -35,6 +35,9 @@ class _Scope(Cgroup):
 
     accounting = "IOAccounting"
 
+    # Until `apply` there may be two processes: the init, and what it makes of itself.
+    _processes = 2
+
     @property
     def unit(self) -> Unit:
         unit = self.plan.unit
@@ -74,8 +77,20 @@ class _Scope(Cgroup):
             UnitProperty("DefaultDependencies", "b", False),
             # One whose last process was killed has failed, and would else stay.
             UnitProperty("CollectMode", "s", "inactive-or-failed"),
-            *unit.properties,
+            *(item for item in unit.properties if not self._comes_later(item)),
         ]
+
+    def _comes_later(self, item: UnitProperty) -> bool:
+        return (
+            item.name == "TasksMax" and isinstance(item.value, int) and item.value < self._processes
+        )
+
+    def apply(self) -> None:
+        super().apply()
+        later = [item for item in self.unit.properties if self._comes_later(item)]
+        if later:
+            with Manager(user=self.unit.user) as manager:
+                manager.set_properties(self.unit.name, later)
 
     def _join_started(self, pid: int, beside: int) -> None:
         super().join(pid, beside=beside)

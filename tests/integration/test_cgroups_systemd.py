@@ -151,6 +151,17 @@ def test_limits_are_properties(
     assert properties["CPUWeight"] == 0
 
 
+def test_limit_of_one_process_is_for_the_program_alone(
+    systemd: FakeSystemd, make: Callable[..., Cgroup], sleeper: Sleepers
+) -> None:
+    # an annotation, because this hierarchy may have no controller for it
+    cgroup = make(annotations={"org.systemd.property.TasksMax": "uint64 1"})
+    cgroup.join(sleeper())
+    assert "TasksMax" not in systemd.units["test-box.scope"]
+    cgroup.apply()
+    assert systemd.units["test-box.scope"]["TasksMax"] == 1
+
+
 def test_property_that_this_systemd_lacks_is_left_out(
     systemd: FakeSystemd, make: Callable[..., Cgroup], sleeper: Sleepers
 ) -> None:
