@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ class Runtime:
         options: global options of every operation, beside `--root`.
     """
 
-    def __init__(self, binary: Path, root: Path) -> None:
+    def __init__(self, binary: Path, root: Path, options: Iterable[str] = ()) -> None:
         self.binary = binary
         self.root = root
         self.used: set[str] = set()
-        self.options: list[str] = []
+        self.options = list(options)
 
     @property
     def name(self) -> str:

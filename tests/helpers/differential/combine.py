@@ -50,6 +50,17 @@ def pairwise(
     return found
 
 
+def each_once(combinations_: Sequence[Combination]) -> list[Combination]:
+    """Some of the combinations, as few as the first that fit make: each variant that occurs still does."""
+    uncovered = {item for chosen in combinations_ for item in chosen.items()}
+    found: list[Combination] = []
+    while uncovered:
+        best = max(combinations_, key=lambda chosen: len(uncovered & set(chosen.items())))
+        uncovered -= set(best.items())
+        found.append(best)
+    return found
+
+
 def _pairs(chosen: Combination, name: str, dimensions: Mapping[str, Sequence[str]]) -> list[_Pair]:
     """The pairs of `name` with each other dimension in `chosen`, in the order of `dimensions`."""
     order = list(dimensions)

@@ -31,6 +31,8 @@ _MASKED = [
     "/proc/scsi",
     "/sys/firmware",
 ]
+# Only v1 has it, and refuses it to nobody.
+_SWAPPINESS = {"swappiness": 10} if os.path.ismount("/sys/fs/cgroup/memory") else {}
 _READONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 
 
@@ -366,7 +368,7 @@ DIMENSIONS: dict[str, dict[str, Variant]] = {
         ),
         "all devices": _resources(devices=[{"allow": True, "access": "rwm"}]),
         "limits": _resources(
-            memory={"limit": 1 << 26, "reservation": 1 << 25, "swappiness": 10},
+            memory={"limit": 1 << 26, "reservation": 1 << 25} | _SWAPPINESS,
             cpu={"shares": 512, "quota": 50000, "period": 100000, "cpus": "0", "mems": "0"},
             pids={"limit": 99},
         ),

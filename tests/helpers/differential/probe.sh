@@ -53,6 +53,15 @@ for d in /cgroup /sys/fs/cgroup; do
 			cpu/cpu.cfs_period_us cpuset/cpuset.cpus cpuset/cpuset.mems pids/pids.max; do
 			first $f
 		done 2>&1
+	while IFS=: read -r number names path; do
+		[ "$number$names" = 0 ] || continue
+		# without a cgroup namespace the mount may show the whole hierarchy
+		[ -f $d$path/memory.max ] && cd $d$path || { [ -f $d/memory.max ] && cd $d; } || continue
+		for f in memory.max memory.low memory.swap.max cpu.weight cpu.max cpuset.cpus \
+			cpuset.mems pids.max; do
+			first $f
+		done 2>&1
+	done </proc/self/cgroup
 done
 cd /
 section hidden

@@ -62,10 +62,12 @@ def crun_wrapper(directory: Path) -> Path:
 class Workshop:
     """Makes bundles in a directory that every user can search, runs them and removes them."""
 
-    def __init__(self, directory: Path, cgroup: str) -> None:
-        """`cgroup` is the parent of the containers' cgroups, below the root of each hierarchy."""
+    def __init__(self, directory: Path, cgroup: str, *, systemd: bool = False) -> None:
+        """`cgroup` is the parent of the containers' cgroups, below the root of each hierarchy;
+        with `systemd`, which takes no such paths, they are scopes in a slice."""
         self._directory = directory
-        self._cgroup = cgroup
+        self._cgroup = "pyrunctest.slice" if systemd else cgroup
+        self._systemd = systemd
         self._busybox = directory / "busybox"
         shutil.copy(BUSYBOX, self._busybox)
         self._tree = directory / "tree"
@@ -80,12 +82,13 @@ class Workshop:
             AssertionError: pyrunc left some.
         """
         subprocess.run(["umount", self._tree / "below"], check=True)
-        for hierarchy in CGROUPS.iterdir():
+        for hierarchy in (CGROUPS, *CGROUPS.iterdir()):
             for at, below, _ in os.walk(hierarchy / self._cgroup, topdown=False):
                 left = [name for name in below if "pyrunc" in name]
                 if left:
                     raise AssertionError(f"left behind in {at}: {', '.join(left)}")
-                os.rmdir(at)
+                if not self._systemd:
+                    os.rmdir(at)
 
     def run(self, runtime: Runtime, config: Config, container_id: str) -> Result:
         """Run `config` once under `runtime`."""
@@ -166,7 +169,12 @@ class Workshop:
                 for name in [".", *directories, *(f for f in files if f != "busybox")]:
                     os.lchown(os.path.join(at, name), owner, owner)
         config = localise(config, bundle)
-        config["linux"]["cgroupsPath"] = f"/{self._cgroup}/{bundle.name}"
+        path = (
+            f"{self._cgroup}:test:{bundle.name}"
+            if self._systemd
+            else f"/{self._cgroup}/{bundle.name}"
+        )
+        config["linux"]["cgroupsPath"] = path
         (bundle / "config.json").write_text(json.dumps(config))
 
 
