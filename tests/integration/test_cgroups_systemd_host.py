@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from helpers.bundle import Bundle
 from helpers.cgroups import Sleepers, devices_in, end
+from helpers.leaks import Leaks, remove_tree
 from helpers.runtime import Runtime
 
 from pyrunc.cgroups import Cgroup, compile_cgroup
@@ -64,14 +65,19 @@ def make() -> Make:
     return make
 
 
+def listed_units() -> list[str]:
+    """The names of the units of these tests, whatever their state."""
+    listed = subprocess.check_output(
+        ["systemctl", "list-units", "--all", "--plain", "--no-legend", f"{PREFIX}-*"], text=True
+    )
+    return sorted(line.split()[0] for line in listed.splitlines())
+
+
 @pytest.fixture(autouse=True)
 def no_units() -> Iterator[None]:
     """Takes away what a test leaves, and says so if that is a unit."""
     yield
-    listed = subprocess.check_output(
-        ["systemctl", "list-units", "--all", "--plain", "--no-legend", f"{PREFIX}-*"], text=True
-    )
-    left = [line.split()[0] for line in listed.splitlines()]
+    left = listed_units()
     for unit in left:
         subprocess.run(["systemctl", "kill", "--signal=KILL", unit], check=False)
         subprocess.run(["systemctl", "stop", unit], check=False)
@@ -274,6 +280,18 @@ def test_delegation(make: Make, sleeper: Sleepers) -> None:
     end(cgroup)
 
 
+def test_without_a_bus_systemd_itself_is_asked(
+    make: Make, sleeper: Sleepers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent")
+    cgroup = make(LIMITS)
+    cgroup.join(sleeper())
+    cgroup.apply()
+    cgroup.update({"pids": {"limit": 5}}, FACTS)
+    assert show(f"{PREFIX}-box.scope", "TasksMax") == {"TasksMax": "5"}
+    end(cgroup)
+
+
 def test_many_at_once(make: Make, sleeper: Sleepers) -> None:
     pids = [sleeper() for _ in range(50)]
 
@@ -351,6 +369,47 @@ def test_unit_of_a_user() -> None:
 
 
 @pytest.mark.root
+def test_many_containers_at_once(
+    systemd_runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], leaks: Leaks
+) -> None:
+    """Started together and then deleted together, they leave no unit, cgroup, process or state."""
+    runtime = systemd_runtime
+    bundle.config["linux"]["cgroupsPath"] = f"pyrunctest.slice:{PREFIX}:%s"
+    bundle.args("sleep", "1000")
+    names = [new_id() for _ in range(50)]
+    bundles = [bundle.path.with_name(f"{bundle.path.name}-{name}") for name in names]
+    units = [f"{PREFIX}-{name}.scope" for name in names]
+    slice_directory = Path("/sys/fs/cgroup/pyrunctest.slice")
+    for name, path in zip(names, bundles, strict=True):
+        path.mkdir()
+        document = json.dumps(bundle.config | {"root": {"path": str(bundle.path / "rootfs")}})
+        (path / "config.json").write_text(document.replace(":%s", f":{name}"))
+
+    def start(name: str, path: Path) -> None:
+        runtime.detached("run", name, path, "--detach")
+
+    def delete(name: str) -> None:
+        runtime("delete", "--force", name)
+
+    try:
+        with ThreadPoolExecutor(len(names)) as pool:
+            list(pool.map(start, names, bundles))
+            assert sorted(path.name for path in slice_directory.glob(f"{PREFIX}-*")) == sorted(
+                units
+            )
+            assert listed_units() == sorted(units)
+            pids = [runtime.state(name)["pid"] for name in names]
+            list(pool.map(delete, names))
+    finally:
+        for path in bundles:
+            remove_tree(path)
+    assert listed_units() == []
+    assert list(slice_directory.glob(f"{PREFIX}-*")) == []
+    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+    assert leaks.found(runtime.root) == []
+
+
+@pytest.mark.root
 def test_container(systemd_runtime: Runtime, bundle: Bundle, container_id: str) -> None:
     runtime = systemd_runtime
     bundle.config["linux"]["cgroupsPath"] = f"pyrunctest.slice:{PREFIX}:{container_id}"
@@ -372,6 +431,50 @@ def test_container(systemd_runtime: Runtime, bundle: Bundle, container_id: str) 
     runtime("delete", "--force", container_id)
     assert show(scope, "LoadState") == {"LoadState": "not-found"}
     assert not os.path.exists(f"/sys/fs/cgroup{path}")
+
+
+HIDE_SYSTEMD = """
+mount -t tmpfs hidden /run/dbus
+mount --bind /dev/null /run/systemd/private
+exec "$@"
+"""
+
+
+class CutOff(Runtime):
+    """The runtime where neither the bus nor systemd's own socket is there."""
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        words = super().command("--systemd-cgroup", *arguments)
+        return ["unshare", "--mount", "sh", "-e", "-c", HIDE_SYSTEMD, "sh", *words]
+
+
+@pytest.mark.root
+def test_systemd_that_is_out_of_reach(
+    systemd_runtime: Runtime, bundle: Bundle, container_id: str, leaks: Leaks
+) -> None:
+    runtime = systemd_runtime
+    cut_off = CutOff(runtime.binary, runtime.root)
+    bundle.config["linux"]["cgroupsPath"] = f"pyrunctest.slice:{PREFIX}:{container_id}"
+    bundle.config["linux"]["resources"]["pids"] = {"limit": 20}
+    bundle.args("sleep", "60").save()
+    done = cut_off.run(container_id, bundle.path, check=False)
+    assert done.returncode == 1
+    assert (
+        "cannot reach systemd over D-Bus: /run/dbus/system_bus_socket: No such file" in done.stderr
+    )
+    assert "/run/systemd/private: Connection refused" in done.stderr
+    assert leaks.found(runtime.root) == []
+
+    runtime.detached("run", container_id, bundle.path, "--detach")
+    done = cut_off("update", "--pids-limit", "30", container_id, check=False)
+    assert "cannot reach systemd over D-Bus" in done.stderr
+    directory = Path(f"/sys/fs/cgroup/pyrunctest.slice/{PREFIX}-{container_id}.scope")
+    assert (directory / "pids.max").read_text() == "20\n"
+    assert cut_off("exec", container_id, "echo", "there").stdout == "there\n"
+    cut_off("pause", container_id)
+    cut_off("resume", container_id)
+    cut_off("delete", "--force", container_id)
+    assert not directory.exists()
 
 
 NEST = """
