@@ -52,7 +52,7 @@ class User:
     def _mounts(self) -> str:
         """What makes the user known to newuidmap(1): files over those of /etc, in a mount namespace."""
         ids = f"{self.uid}:{SUBORDINATE}:{COUNT}\n"
-        entry = f"tester:x:{self.uid}:{self.uid}::/:/bin/sh\n"
+        entry = f"pyrunctester:x:{self.uid}:{self.uid}::/:/bin/sh\n"
         commands = ["set -e"]
         for name, text in (("passwd", entry), ("subuid", ids), ("subgid", ids)):
             file = self.directory.parent / f"{self.directory.name}.{name}"

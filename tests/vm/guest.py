@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from vm.sessions import Session
@@ -63,10 +64,21 @@ def command(session: Session) -> list[str]:
 
 
 def run(session: Session) -> int:
-    """Run a session; its exit status."""
+    """Run a session, with its name before each line of its output; its exit status."""
     print(f"=== {session.name}", flush=True)
     begin = time.monotonic()
-    status = subprocess.run(command(session), stdin=subprocess.DEVNULL, check=False).returncode
+    with subprocess.Popen(
+        command(session),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(f"{session.name}: {line}", end="", flush=True)
+    status = process.returncode
     print(f"=== {session.name}: exit {status} after {time.monotonic() - begin:.0f} s", flush=True)
     return status
 
@@ -77,10 +89,11 @@ def main(disk: str) -> None:
     RESULTS.chmod(0o1777)
     print(f"=== Linux {os.uname().release}", flush=True)
     plan = json.loads(PLAN.read_text())
-    statuses = {}
-    for values in plan:
-        session = Session(*values)
-        statuses[session.name] = run(session)
+    sessions = [Session(*values) for values in plan]
+    # one for each processor, as most tests wait for one process at a time
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = pool.map(run, sessions)
+        statuses = {s.name: status for s, status in zip(sessions, results, strict=True)}
     (RESULTS / "status.json").write_text(json.dumps(statuses))
     journal = subprocess.run(
         ["journalctl", "--no-pager", "--boot"], capture_output=True, check=False

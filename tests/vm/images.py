@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 #: Changes whenever the way in which an image is made does, but not what describes it here.
-RECIPE = 1
+RECIPE = 2
 SUITE = "bookworm"
 USER = "tester"
 USER_ID = 1000
@@ -25,7 +25,7 @@ PACKAGES = (
     # the system
     "systemd systemd-sysv dbus dbus-user-session libpam-systemd initramfs-tools zstd apparmor kmod",
     # what pyrunc and its tests need
-    "python3 libseccomp2 uidmap busybox-static iproute2 iptables procps strace jq git tini",
+    "python3 libseccomp2 linux-libc-dev uidmap busybox-static iproute2 iptables procps strace jq git tini",
     # engines and other runtimes
     "podman netavark conmon containerd runc crun criu ca-certificates",
 )
@@ -113,15 +113,43 @@ mount /dev/disk/by-id/virtio-checkout "$checkout"
 cd "$checkout/tests"
 exec /usr/bin/python3 -m vm.guest /dev/disk/by-id/virtio-results
 """,
+    "usr/local/bin/run-parts": """\
+#!/bin/sh
+# For the packages of kernels: those of Debian 13 give several directories, that of Debian 12 takes one.
+set -eu
+directories=
+for word; do
+	shift
+	case $word in
+	-*) set -- "$@" "$word" ;;
+	*) directories="$directories $word" ;;
+	esac
+done
+for directory in $directories; do
+	[ ! -d "$directory" ] || /usr/bin/run-parts "$@" "$directory"
+done
+""",
+    "etc/kernel/postinst.d/0-boot": """\
+#!/bin/sh
+# Kernels of Debian 13 have their files elsewhere than the tools of Debian 12 look for them.
+for name in config vmlinuz; do
+	[ -e "/boot/$name-$1" ] || cp "/usr/lib/modules/$1/$name" "/boot/$name-$1"
+done
+""",
     "etc/systemd/journald.conf.d/laboratory.conf": "[Journal]\nStorage=volatile\n",
     "etc/initramfs-tools/conf.d/laboratory": "MODULES=list\nRESUME=none\n",
     "etc/initramfs-tools/modules": "".join(f"{name}\n" for name in BOOT_MODULES),
 }
-_EXECUTABLE = ("usr/local/sbin/vm-tests",)
+_EXECUTABLE = (
+    "usr/local/sbin/vm-tests",
+    "usr/local/bin/run-parts",
+    "etc/kernel/postinst.d/0-boot",
+)
 
 #: Run in the new root once everything is unpacked.
 SETUP = f"""\
 set -eu
+rm /usr/local/bin/run-parts
 useradd --create-home --uid {USER_ID} --shell /bin/bash {USER}
 mkdir -p /var/lib/systemd/linger
 touch /var/lib/systemd/linger/{USER}
@@ -158,7 +186,7 @@ def preferences(kernel: Kernel) -> str:
         return ""
     return (
         f"Package: *\nPin: release n={kernel.suite}\nPin-Priority: 100\n\n"
-        f"Package: src:linux src:linux-signed-amd64\nPin: release n={kernel.suite}\n"
+        f"Package: src:linux src:linux-signed-amd64 src:linux-base\nPin: release n={kernel.suite}\n"
         "Pin-Priority: 990\n"
     )
 
@@ -219,7 +247,8 @@ def _build(name: str, work: Path) -> None:
         # early, as the initrd is made from some of it
         f"--essential-hook=cp -r --preserve=mode {overlay}/. $1/",
         # after the rest: so the tools that its initrd is made with are complete
-        f"--customize-hook=chroot $1 apt-get -q -y --no-install-recommends install {kernel.package}",
+        "--customize-hook=chroot $1 apt-get -q -y --no-install-recommends"
+        f" -o DPkg::Path=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin install {kernel.package}",
         f"--customize-hook=chroot $1 sh -s < {setup}",
         SUITE,
         str(root),

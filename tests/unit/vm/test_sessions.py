@@ -47,6 +47,17 @@ def test_command_of_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "XDG_RUNTIME_DIR=/run/user/0" in line
 
 
+def test_output_has_the_name_of_the_session(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["sh", "-c", "echo one; echo two >&2; exit 3"]
+    monkeypatch.setattr(guest, "command", lambda session: words)
+    assert guest.run(ROOT) == 3
+    said = capsys.readouterr().out.splitlines()
+    assert said[:3] == ["=== root", "root: one", "root: two"]
+    assert said[3].startswith("=== root: exit 3 after ")
+
+
 def write_junit(directory: Path, **counts: int) -> None:
     attributes = " ".join(f'{name}="{value}"' for name, value in counts.items())
     (directory / "root.xml").write_text(f"<testsuites><testsuite {attributes}/></testsuites>")
