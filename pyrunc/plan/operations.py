@@ -216,7 +216,7 @@ class SetPropagation(Operation):
 class OpenRootfs(Operation):
     """Bind the rootfs onto itself and open it: every destination is resolved below this descriptor.
 
-    `private`: make the mount that holds it private first, as pivot_root(2) wants.
+    `private`: make the mount that holds it, which is shared, private first, as pivot_root(2) wants.
     """
 
     path: Text

@@ -92,7 +92,9 @@ def compile_rootfs(context: Context) -> None:
         context.host_side(EnterRootfs(rootfs), "/root/path")
         context.add(OpenRootfs(".", 0), "/root/path")
     else:
-        context.add(OpenRootfs(rootfs, int(own_mounts)), "/root/path")
+        # Slaves of the host's mounts stay that, so that what is mounted there later is seen.
+        private = own_mounts and bool(before & MS_SHARED)
+        context.add(OpenRootfs(rootfs, int(private)), "/root/path")
     compile_mounts(context)
     if not _dev_is_bound(context):
         _compile_devices(context)

@@ -114,7 +114,8 @@ def test_propagation_of_the_root(
     if name is not None:
         bundle.config["linux"]["rootfsPropagation"] = name
     mounts = listed(runtime, bundle, container_id)
-    assert mounts["/"].propagation_kinds == ROOT_PROPAGATIONS[name]
+    of_a_shared_one = {"master"} if name in (None, "slave", "rslave") else set()
+    assert mounts["/"].propagation_kinds - of_a_shared_one == ROOT_PROPAGATIONS[name]
     below = {"unbindable"} if name == "runbindable" else {"shared"} if name == "rshared" else set()
     assert mounts["/dev"].propagation_kinds == below
 
@@ -131,6 +132,28 @@ def test_what_the_host_mounts_later_comes_through(
     subprocess.run(["mount", "-t", "tmpfs", "later", tree / "later"], check=True)
     seen = parse(runtime("exec", container_id, "cat", "/proc/self/mountinfo").stdout)
     assert ("/mnt/later" in seen) == (name != "rprivate")
+
+
+@pytest.mark.parametrize("name", [None, "slave", "rslave"])
+def test_a_rootfs_on_a_shared_mount_is_its_slave(
+    runtime: Runtime, bundle: Bundle, container_id: str, tree: Path, name: str | None
+) -> None:
+    """As it is where everything lies on a / that systemd has made shared."""
+    subprocess.run(["cp", "-a", bundle.rootfs, tree / "rootfs"], check=True)
+    (tree / "source").mkdir()
+    bundle.config["root"]["path"] = str(tree / "rootfs")
+    if name is not None:
+        bundle.config["linux"]["rootfsPropagation"] = name
+    mount(bundle, "/mnt", tree / "source", "rbind", "rslave")
+    bundle.args("sleep", "1000")
+    runtime.create(container_id, bundle.path)
+    runtime("start", container_id)
+    for path in ("source", "rootfs/opt"):
+        (tree / path / "later").mkdir(parents=True)
+        subprocess.run(["mount", "-t", "tmpfs", "later", tree / path / "later"], check=True)
+    seen = parse(runtime("exec", container_id, "cat", "/proc/self/mountinfo").stdout)
+    assert seen["/"].propagation_kinds == {"master"}
+    assert {"/mnt/later", "/opt/later"} <= set(seen)
 
 
 def test_with_a_shared_root_mounts_go_back_to_the_host(
