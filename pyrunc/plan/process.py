@@ -210,15 +210,20 @@ class CapabilitySets:
 def _mask(sets: dict[str, Any], name: str, granted: int, pointer: str) -> int:
     """One set as a mask. What cannot be granted is left out with a warning (config.md, "Linux Process")."""
     mask = 0
-    for index, capability in enumerate(sets.get(name) or ()):
+    lacking = []
+    for capability in sets.get(name) or ():
         number = CAPABILITIES.get(capability)
         if number is None:
             continue  # spec.rules.warnings tells
         if granted >> number & 1:
             mask |= 1 << number
         else:
-            where = f"{pointer}/capabilities/{name}/{index}"
-            log.warning(f"{where}: {capability} is left out: it cannot be granted here")
+            lacking.append(capability)
+    if lacking:
+        are = "is" if len(lacking) == 1 else "are"
+        log.warning(
+            f"{pointer}/capabilities/{name}: {', '.join(lacking)} {are} left out: cannot be granted here"
+        )
     return mask
 
 

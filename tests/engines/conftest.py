@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from helpers.cri import CNI_PLUGINS, Cri, pause_image
 from helpers.engines import (
+    BUILDAH,
     CONTAINERD,
     CTR,
     DOCKER,
@@ -116,11 +117,12 @@ def podman_engine(
     workspace: Path, engine_runtime: Path, image: Path, prefix: str
 ) -> Iterator[Podman]:
     """podman with the image; see `containerd_daemon`."""
-    _need(PODMAN, "/usr/bin/conmon", RUNC)
+    _need(PODMAN, BUILDAH, "/usr/bin/conmon", RUNC)
     directory = workspace / "podman"
     directory.mkdir()
     engine = Podman(directory, Path(RUNC), f"{prefix}podman")
     engine("load", "--input", str(image))
+    engine("load", "--input", str(pause_image(workspace)))
     engine(*engine.run_arguments("--rm"), "true")
     engine.runtime = engine_runtime
     yield engine

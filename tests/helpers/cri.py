@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.command import Completed, run_command, wait_until
-from helpers.engines import CONTAINERD, CTR, Daemon, install
+from helpers.engines import CONTAINERD, CTR, PAUSE, Daemon, install
 from helpers.images import Image, layer_with, static_program, write_images
 from helpers.island import Island
 
@@ -20,8 +20,6 @@ REGISTRY = "/usr/bin/docker-registry"
 CNI_PLUGINS = "/usr/lib/cni"
 REGISTRY_ADDRESS = "127.0.0.1:5000"
 
-#: The image of the process that holds the namespaces of a pod.
-PAUSE = "localhost/pause:test"
 PAUSE_SOURCE = """\
 #include <signal.h>
 #include <stdlib.h>

@@ -15,6 +15,8 @@ from helpers.command import LIMIT, Completed, run_command, wait_until
 from helpers.images import Image, layer_of, write_images
 
 IMAGE = "localhost/busybox:test"
+#: The image of the process that holds the namespaces of a pod.
+PAUSE = "localhost/pause:test"
 
 CONTAINERD = "/usr/bin/containerd"
 CTR = "/usr/bin/ctr"
@@ -22,6 +24,7 @@ DOCKERD = "/usr/sbin/dockerd"
 # Debian's client, whatever other stands earlier on PATH.
 DOCKER = "/usr/bin/docker"
 COMPOSE = "/usr/bin/docker-compose"
+BUILDAH = "/usr/bin/buildah"
 PODMAN = "/usr/bin/podman"
 RUNC = "/usr/sbin/runc"
 
@@ -255,7 +258,7 @@ class Podman:
         # Podman's own limits are above what a process without CAP_SYS_RESOURCE may set.
         config.write_text(
             '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n'
-            '[engine]\nlock_type = "file"\n'
+            f'[engine]\nlock_type = "file"\ninfra_image = "{PAUSE}"\ninfra_command = "/pause"\n'
         )
         self.environment = {**os.environ, "CONTAINERS_CONF": str(config)}
 
