@@ -110,8 +110,7 @@ test: build build/.stamp-system-test build/.stamp-system-fuzz build/.stamp-syste
 # The long forms of what tries to break it, with the counts at the end: escapes and races for thousands of rounds
 # (where runc must be seen to lose them), every fault at every system call, hundreds of containers at once.
 torture: build build/.stamp-system-test
-	PYRUNC_TORTURE=1 $(VENV)/bin/pytest --timeout 7200 tests/integration/security tests/integration/faults \
-		tests/integration/load
+	PYTHONPATH=tests $(VENV)/bin/python -m torture
 
 # All fuzzers together for MINUTES; what breaks something is written to build/fuzz.
 MINUTES ?= 5

@@ -38,11 +38,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Tell what was tried."""
-    counts = tally.lines()
-    if counts:
+    if tally.counts():
         terminalreporter.section("tried")
-        for line in counts:
+        for line in tally.lines(tally.counts()):
             terminalreporter.write_line(line)
+    if path := os.environ.get("PYRUNC_TALLY"):
+        tally.save(Path(path))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" and report.passed and "integration/security/" in report.nodeid:
+        tally.count("attacks tried and held")
 
 
 def restore_internal_signals() -> None:

@@ -7,6 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from helpers.tally import count
+
 SOURCES = Path(__file__).resolve().parent.parent / "integration" / "security" / "programs"
 
 
@@ -59,9 +61,12 @@ class Racer:
             raise AssertionError(f"the attacker gave up: {ended}")
 
 
-def rounds(bounded: int, torture: int) -> int:
-    """How often to try: many more times under `make torture`."""
-    return torture if os.environ.get("PYRUNC_TORTURE") else bounded
+def rounds(bounded: int, torture: int, what: str = "") -> int:
+    """How often to try: many more times under `make torture`. Counts them as `what`."""
+    number = torture if os.environ.get("PYRUNC_TORTURE") else bounded
+    if what:
+        count(what, number)
+    return number
 
 
 class Scratch:
