@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from helpers.bundle import Bundle
-from helpers.command import closed_directory, wait_until
+from helpers.command import closed_directory, run_command, wait_until
 from helpers.engines import RUNC
 from helpers.leaks import remove_tree
 from helpers.terminal import TerminalProcess
@@ -544,6 +544,32 @@ def test_v2_cgroup_that_is_delegated_is_used(
     runtime.wait(container_id, "stopped")
     runtime("delete", container_id)
     assert not own.exists()
+
+
+# ---- inside a user namespace ------------------------------------------------------------------
+
+
+def test_root_of_a_user_namespace(
+    binary: Path, user: User, make_bundle: MakeBundle, container_id: str
+) -> None:
+    """As an engine without privileges calls the runtime: as root, but of a user namespace that it has made."""
+    bundle = make_bundle()
+    user.own(bundle.path)
+    bundle.sh("id -u; cat /proc/self/uid_map; ls -l /dev/null; ls /sys/class/net")
+    command = ["unshare", "--user", "--map-root-user", str(binary)]
+    words = user.command(*command, "run", "--bundle", str(bundle.path), container_id)
+    done = run_command(words)
+    assert done.stdout.split()[:4] == ["0", "0", str(user.uid), "1"]
+    assert "crw-rw-rw-" in done.stdout
+    assert done.stdout.endswith("lo\n")
+    bundle.args("sleep", "300")
+    words = user.command(*command, "run", "--detach", "--bundle", str(bundle.path), container_id)
+    subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+    # its state is the user's, who can see and delete it from outside
+    outside = UserRuntime(binary, Path(), user)
+    assert outside.status(container_id) == "running"
+    outside("delete", "--force", container_id)
+    assert outside.status(container_id) == "none"
 
 
 # ---- subordinate ids --------------------------------------------------------------------------

@@ -51,10 +51,11 @@ def command(session: Session) -> list[str]:
         "--property=Delegate=yes",
         "--property=LimitMEMLOCK=8M:8M",
         f"--property=RuntimeMaxSec={session.limit}",
+        *(["--property=PrivateMounts=yes"] if session.own_mounts else []),
         *(f"--setenv={name}={value}" for name, value in environment.items()),
         str(CHECKOUT / "tests/vm/in-leaf"),
         str(CHECKOUT / ".venv/bin/pytest"),
-        "--quiet",
+        "--verbose",  # what is being run when the time is over is of interest
         "--color=no",
         "-p",
         "no:cacheprovider",

@@ -14,6 +14,8 @@ class Session(NamedTuple):
         tests: arguments of pytest.
         environment: what is added to the environment.
         limit: seconds.
+        own_mounts: nothing that is mounted by the tests gets out: some of the configurations that are compared have a
+            shared /sys, over which masks are mounted.
     """
 
     name: str
@@ -21,17 +23,37 @@ class Session(NamedTuple):
     tests: tuple[str, ...]
     environment: dict[str, str]
     limit: int
+    own_mounts: bool = False
 
 
 _INTEGRATION = "tests/integration"
+_DIFFERENTIAL = (
+    f"{_INTEGRATION}/test_differential.py",
+    f"{_INTEGRATION}/test_differential_exec.py",
+)
+_SYSTEMD = {"PYRUNC_OPTIONS": "--systemd-cgroup"}
+_SHORTENED = {"PYRUNC_DIFFERENTIAL": "each"}
 
+#: Those that take longest come first, as several are run at a time.
 SESSIONS = (
+    Session(
+        "systemd",
+        "",
+        (
+            f"{_INTEGRATION}/test_cgroups_systemd_host.py",
+            f"{_INTEGRATION}/test_resources.py",
+            f"{_INTEGRATION}/test_lifecycle.py",
+            f"{_INTEGRATION}/test_exec.py",
+        ),
+        _SYSTEMD,
+        1200,
+    ),
     Session(
         "root",
         "",
         (
             f"{_INTEGRATION}/test_cgroups_v2.py",
-            f"{_INTEGRATION}/test_lifecycle.py",
+            f"{_INTEGRATION}/test_resources.py",
             f"{_INTEGRATION}/test_apparmor.py",
             f"{_INTEGRATION}/test_rootless.py",
             f"{_INTEGRATION}/test_flags.py::test_a_cgroup_below_on_v2",
@@ -40,27 +62,22 @@ SESSIONS = (
             f"{_INTEGRATION}/test_checkpoint.py::test_lazy_pages",
         ),
         {},
-        900,
+        1200,
     ),
-    Session(
-        "systemd",
-        "",
-        (
-            f"{_INTEGRATION}/test_cgroups_systemd_host.py",
-            f"{_INTEGRATION}/test_lifecycle.py",
-            f"{_INTEGRATION}/test_exec.py",
-        ),
-        {"PYRUNC_OPTIONS": "--systemd-cgroup"},
-        900,
-    ),
-    Session("podman", "", ("tests/engines/test_podman_v2.py",), {}, 600),
     Session(
         "rootless",
         "tester",
-        (f"{_INTEGRATION}/test_rootless.py", "tests/engines/test_podman_v2.py"),
+        (
+            f"{_INTEGRATION}/test_rootless.py",
+            f"{_INTEGRATION}/test_resources.py",
+            "tests/engines/test_podman_v2.py",
+        ),
         {},
-        900,
+        1200,
     ),
+    Session("differential", "", _DIFFERENTIAL, _SHORTENED, 900, own_mounts=True),
+    Session("differential-systemd", "", _DIFFERENTIAL, _SHORTENED | _SYSTEMD, 900, own_mounts=True),
+    Session("podman", "", ("tests/engines/test_podman_v2.py",), {}, 600),
 )
 
 

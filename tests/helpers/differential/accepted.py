@@ -6,12 +6,23 @@ version.
 from __future__ import annotations
 
 import os
+import re
+import resource
+from pathlib import Path
 
 from helpers.differential.compare import Accepted
 
 _HYBRID = os.path.ismount("/sys/fs/cgroup/unified")
 _V1 = os.path.ismount("/sys/fs/cgroup/devices")
 _KCORE = os.path.exists("/proc/kcore")
+
+#: Soft and hard limit that containers inherit.
+_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
+#: Where the bundles are, mounts are shared or slaves.
+_PROPAGATING = any(
+    line.split()[4] == "/" and re.search(r" (shared|master):", line)
+    for line in Path("/proc/self/mountinfo").read_text().splitlines()
+)
 
 _DEV_FUSE = r"(/bin/sh: )?/probe: line \d+: can't open /dev/fuse"
 _DENIED = r"(Operation not permitted|Permission denied)"
@@ -24,6 +35,12 @@ def _shown_and_not(point: str, shown: str, not_shown: str) -> str:
 
 
 RUNC = [
+    Accepted(
+        "runc",
+        r"limits: [-+]Max open files +\d+ +\d+ +files *",
+        "the runtime library of Go raises the soft limit of runc to the hard one",
+        on=_FILES[0] != _FILES[1],
+    ),
     Accepted(
         "runc",
         r"run: (-failed: .*rootfs, flags: 0x5000: invalid argument\"|\+ran)",
@@ -122,6 +139,19 @@ RUNC = [
 ]
 
 CRUN = [
+    Accepted(
+        "crun",
+        _shown_and_not(r"/\S* on \S+:", r".* master", r"(?!.* master$).*"),
+        "as in runc, a rootfs on a shared mount is its slave; crun makes it private",
+        {"propagation": ["unset", "slave", "shared"]},
+        on=_PROPAGATING,
+    ),
+    Accepted(
+        "crun",
+        r"mountinfo: [-+](/sys/fs)?/cgroup on \S+ cgroup2 cgroup2? .*",
+        "the source of a cgroup mount has no meaning",
+        on=not _V1,
+    ),
     Accepted(
         "crun",
         r"run: (-failed: mount `tmpfs` to `mnt`: Invalid argument|\+ran)",
@@ -233,7 +263,7 @@ CRUN = [
     Accepted(
         "crun",
         _shown_and_not(
-            r"/proc/(bus|fs|irq|sys) on /proc:",
+            r"/proc/(bus|fs|irq|sys|sysrq-trigger) on /proc:",
             r"proc proc root=/\w+ \[nodev,noexec,nosuid,relatime,ro\] .*",
             r"proc proc root=/\w+ \[relatime,ro\] .*",
         ),
@@ -242,8 +272,8 @@ CRUN = [
     ),
     Accepted(
         "crun",
-        r"mountinfo: [-+](/proc/(keys|timer_list)|/data/secret) on \S+ (dev)?tmpfs (dev)?tmpfs"
-        r" root=/null .*",
+        r"mountinfo: [-+](/proc/(kcore|keys|timer_list)|/data/secret) on \S+"
+        r" (dev)?tmpfs (udev|(dev)?tmpfs) root=/null .*",
         "as in runc, files are masked by the container's /dev/null, not the host's",
     ),
     Accepted(
@@ -325,39 +355,52 @@ CRUN = [
     ),
 ]
 
-BOTH = [
-    Accepted(
-        name,
-        _shown_and_not(
-            r"/(data|mnt)(/sub|/second)? on \S+:",
-            rf"{_TMPFS} \[(gid=\d+,)?mode=75[15],.*",
-            rf"{_TMPFS} \[(?!.*mode=).*",
-        ),
-        "a tmpfs gets the mode of its mount point when it is made, not afterwards, so that it shows"
-        " among the options",
-        {
-            "mounts": [
-                "copied up",
-                "one over another",
-                "private and unbindable",
-                "times and symlinks",
-            ]
-        },
-    )
-    for name in ("runc", "crun")
-] + [
-    Accepted(
-        name,
-        _shown_and_not(
-            r"(/proc/acpi|/sys/firmware|/data/sub) on \S+:",
-            r"tmpfs tmpfs root=/ \[nodev,noexec,nosuid,relatime,ro\] \[.*nr_inodes=1,.*",
-            r"tmpfs tmpfs root=/ \[relatime,ro\] .*",
-        ),
-        "the empty directory over a hidden one is as bare as can be",
-        {"paths": ["usual", "own", "read-only root"]},
-    )
-    for name in ("runc", "crun")
-]
+BOTH = (
+    [
+        Accepted(
+            name,
+            _shown_and_not(
+                r"/(data|mnt)(/sub|/second)? on \S+:",
+                rf"{_TMPFS} \[(gid=\d+,)?(inode64,)?mode=75[15],.*",
+                rf"{_TMPFS} \[(?!.*mode=).*",
+            ),
+            "a tmpfs gets the mode of its mount point when it is made, not afterwards, so that it shows"
+            " among the options",
+            {
+                "mounts": [
+                    "copied up",
+                    "one over another",
+                    "private and unbindable",
+                    "times and symlinks",
+                ]
+            },
+        )
+        for name in ("runc", "crun")
+    ]
+    + [
+        Accepted(
+            name,
+            _shown_and_not(
+                r"(/proc/acpi|/sys/firmware|/data/sub) on \S+:",
+                r"tmpfs tmpfs root=/ \[nodev,noexec,nosuid,relatime,ro\] \[.*nr_inodes=1,.*",
+                r"tmpfs tmpfs root=/ \[relatime,ro\] .*",
+            ),
+            "the empty directory over a hidden one is as bare as can be",
+            {"paths": ["usual", "own", "read-only root"]},
+        )
+        for name in ("runc", "crun")
+    ]
+    + [
+        Accepted(
+            name,
+            r"resources: [-+]cpu.weight \d+",
+            "from shares to a weight goes the curve that runc and crun have since 2025",
+            {"resources": ["limits", "more limits"]},
+            on=not _V1,
+        )
+        for name in ("runc", "crun")
+    ]
+)
 
 EXEC = [
     Accepted(

@@ -133,13 +133,15 @@ class Workshop:
     def _start(self, runtime: Runtime, bundle: Path, container_id: str) -> None:
         """As `Runtime.detached`, but not with /dev/null: crun gives it to the container's user."""
         with (bundle / "input").open("w+b") as stdin, (bundle / "output").open("w+b") as output:
-            subprocess.run(
+            status = subprocess.run(
                 runtime.command("run", "--bundle", bundle, "--detach", container_id),
                 stdin=stdin,
                 stdout=output,
                 stderr=output,
-                check=True,
-            )
+                check=False,
+            ).returncode
+        if status != 0:
+            raise AssertionError(f"{container_id}: {(bundle / 'output').read_text()}")
 
     @contextmanager
     def _bundle(self, runtime: Runtime, config: Config, container_id: str) -> Iterator[Path]:

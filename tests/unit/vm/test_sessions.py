@@ -38,6 +38,8 @@ def test_command_of_root() -> None:
     assert "--setenv=A=b c" in line
     assert "--property=RuntimeMaxSec=60" in line
     assert line[-1] == "tests/integration"
+    assert "--property=PrivateMounts=yes" not in line
+    assert "--property=PrivateMounts=yes" in guest.command(ROOT._replace(own_mounts=True))
 
 
 def test_command_of_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
