@@ -23,7 +23,7 @@ The file has an array of mounts in the form of mounts of config.json. `add` make
 container, all of them or, if one fails, none; what has to be there to mount on is made. `remove`
 unmounts their destinations, the last one first; a destination must not lead over symbolic links.
 
-[{"destination": "/data", "type": "bind", "source": "/srv/data", "options": ["bind", "ro"]}]""",
+[{"destination": "/data", "source": "/srv/data", "options": ["bind"]}]""",
     examples=(("pyrunc mounts add web data.json", "show a directory of the host in a container"),),
 )
 
