@@ -68,7 +68,7 @@ def main() -> int:
     failed = []
     with tempfile.TemporaryDirectory(prefix="pyrunc-torture-") as directory:
         while waiting or running:
-            while waiting and len(running) <= (os.cpu_count() or 1):
+            while waiting and len(running) < 2 * (os.cpu_count() or 1):  # they wait a lot
                 running.append(Part(waiting.pop(0), Path(directory)))
                 print(f"--- {running[-1].name}", flush=True)
             for part in [part for part in running if part.ended]:

@@ -124,7 +124,7 @@ def test_nothing_is_made_on_the_host(
     racing.config["mounts"].append(bind(source, "/volume/target/made/deep"))
     racing.save()
     with Racer(attackers, volume / "target", volume / "other"):
-        tries = rounds(60, 1000, RACES)
+        tries = rounds(60, 400, RACES)
         assert race(runtime, racing, volume, scratch, tries, new_id()) == tries
         assert not scratch.touched
         if kind == "directory":
@@ -149,7 +149,7 @@ def test_no_mount_lands_on_the_host_or_shows_it(
     racing.sh("grep -c planted /proc/self/mountinfo; cat /volume/target/secret 2>&1; true")
     seen = set()
     with Racer(attackers, volume / "target", volume / "other"):
-        for _ in range(rounds(60, 1000, RACES)):
+        for _ in range(rounds(60, 400, RACES)):
             done = runtime.run(new_id(), racing.path, check=False)
             if done.returncode == 0:
                 assert done.stdout.startswith("1\n")
@@ -180,7 +180,7 @@ def test_procfs_and_sysfs_are_not_mounted_in_a_volume(
     bundle.config["mounts"].insert(0, bind(volume, "/volume"))
     bundle.save()
     with Racer(attackers, volume / "target", volume / "other"):
-        for _ in range(rounds(30, 1000, RACES)):
+        for _ in range(rounds(30, 400, RACES)):
             done = runtime.run(container_id, bundle.path, check=False)
             assert f"openat2 /{destination}: Too many levels of symbolic links" in done.stderr
 
@@ -233,7 +233,7 @@ def test_parameters_of_the_kernel_are_not_redirected_by_a_race(
     bundle.config["linux"]["sysctl"] = SYSCTL
     bundle.save()
     with Racer(attackers, volume / "target", volume / "other"):
-        for _ in range(rounds(60, 1000, RACES)):
+        for _ in range(rounds(60, 400, RACES)):
             runtime.run(new_id(), bundle.path, check=False)
             assert fake.read_text() == "fake"
         for _ in range(PATIENCE):
@@ -428,7 +428,7 @@ def test_the_null_device_is_not_exchanged_by_a_race(
     bundle.args("cat", *bundle.config["linux"]["maskedPaths"])
     results = set()
     with Racer(attackers, volume / "null", volume / "other"):
-        for _ in range(rounds(60, 1000, RACES)):
+        for _ in range(rounds(60, 400, RACES)):
             done = runtime.run(new_id(), bundle.path, check=False)
             assert done.stdout == ""
             results.add(done.returncode)
@@ -468,7 +468,7 @@ def test_the_console_is_the_terminal_or_nothing_is_started(
         return result.read_text().strip() if result.exists() else ""
 
     with Racer(attackers, volume / "pts", volume / "other", pause=300):
-        found = {seen(runtime) for _ in range(rounds(60, 1000, RACES))}
+        found = {seen(runtime) for _ in range(rounds(60, 400, RACES))}
         assert found <= {"", "character special file"}
         lost_by_runc(any(seen(runc) == "regular file" for _ in range(PATIENCE)))
 
