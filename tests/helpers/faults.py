@@ -77,6 +77,17 @@ ERRORS = {
     "write": ("ENOSPC", "EIO", "EINTR"),
 }
 
+#: System calls after which nothing is different outside the process: to die there is to die at the next one.
+_INWARD = {
+    *("access", "brk", "close", "dup", "dup2", "epoll_create1", "fcntl", "fstat"),
+    *("fstatfs", "futex", "getcwd", "getdents64", "getegid", "geteuid", "getgid"),
+    *("getpid", "getrandom", "getresgid", "getresuid", "getrlimit", "getsockname"),
+    *("getsockopt", "gettid", "getuid", "ioctl", "lseek", "madvise", "mmap"),
+    *("mprotect", "munmap", "newfstatat", "poll", "prctl", "pread64", "read"),
+    *("readlink", "rt_sigaction", "rt_sigprocmask", "sigaltstack", "statfs"),
+    *("sysinfo", "umask", "uname"),
+}
+
 #: System calls that a slow disk holds up.
 _SLOW = ("openat", "read", "write", "rename", "mkdir")
 
@@ -86,6 +97,11 @@ class Call(NamedTuple):
 
     name: str
     nth: int
+
+    @property
+    def has_effect(self) -> bool:
+        """Something outside the process is different after it."""
+        return self.name not in _INWARD
 
     def death(self) -> str:
         """The fault that kills the process there."""
