@@ -135,6 +135,7 @@ class Faults:
         self.runtime = runtime
         self._trace = directory / "trace"
         self._output = directory / "said"
+        self._follows = False
 
     def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
         with self._output.open("wb") as output:
@@ -143,21 +144,24 @@ class Faults:
     def _end(self, process: subprocess.Popen[bytes]) -> tuple[int, str]:
         """Wait for the runtime's end; its exit status, negative for a signal, and what it said."""
         deadline = time.monotonic() + LIMIT
+        pause = 0.005
         # a tracer that follows processes would wait for the container's end
         while (code := process.poll()) is None and (code := self._exited()) is None:
             if time.monotonic() > deadline:
                 process.kill()
                 process.wait()
                 raise AssertionError(f"{process.args!r}: hangs\n{self._output.read_text()}")
-            take_orphans(process.pid)
-            time.sleep(0.002)
+            if pause > 0.05:
+                take_orphans(process.pid)
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.1)
         if process.poll() is None:
             process.terminate()
             process.wait()
         return code, self._output.read_text(errors="replace")
 
     def _exited(self) -> int | None:
-        if not self._trace.exists():
+        if not self._follows or not self._trace.exists():
             return None
         text = self._trace.read_text(errors="replace")
         first = text.partition(" ")[0]
@@ -168,6 +172,7 @@ class Faults:
 
     def _traced(self, arguments: list[str | Path], *options: str) -> subprocess.Popen[bytes]:
         self._trace.unlink(missing_ok=True)
+        self._follows = "-f" in options
         command = ["strace", "-I", "2", "-q", "-o", str(self._trace), *options]
         return self._start([*command, *self.runtime.command(*arguments)])
 
@@ -227,5 +232,5 @@ class Faults:
 
     def plain(self, *arguments: str | Path) -> tuple[int, str]:
         """Run an operation without faults."""
-        self._trace.unlink(missing_ok=True)
+        self._follows = False
         return self._end(self._start(self.runtime.command(*arguments)))
