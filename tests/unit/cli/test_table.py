@@ -69,12 +69,30 @@ def functions_of(path: Path) -> set[str]:
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
+def names_a_test(cell: str) -> bool:
+    path, _, name = cell.strip("`").partition("::")
+    file = REPOSITORY / path
+    return file.is_file() and name.startswith("test_") and name in functions_of(file)
+
+
 @pytest.mark.parametrize(("section", "row"), ROWS, ids=IDS)
 def test_each_row_has_a_test(section: str, row: Row) -> None:
-    path, _, name = row[4].strip("`").partition("::")
-    assert (REPOSITORY / path).is_file()
-    assert name.startswith("test_")
-    assert name in functions_of(REPOSITORY / path)
+    assert names_a_test(row[4])
+
+
+@pytest.mark.parametrize(
+    ("cell", "is_one"),
+    [
+        ("`tests/unit/cli/test_table.py::test_rows_are_whole`", True),
+        ("`tests/unit/cli/test_table.py::test_that_is_not_there`", False),
+        ("`tests/unit/cli/test_table.py::names_a_test`", False),
+        ("`tests/unit/cli/no_such_file.py::test_rows_are_whole`", False),
+        ("`tests/unit/cli/test_table.py`", False),
+        ("", False),
+    ],
+)
+def test_a_row_without_a_test_is_found(cell: str, is_one: bool) -> None:
+    assert names_a_test(cell) == is_one
 
 
 @pytest.mark.parametrize(
