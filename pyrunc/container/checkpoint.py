@@ -89,7 +89,9 @@ class CheckpointOptions(CriuOptions):
             raise UsageError(
                 f"--parent-path {self.parent_path}: must be relative, to the path of --image-path"
             )
-        directory = os.path.join(self.image_path, self.parent_path)
+        # that of the images may have to be made yet, so ".." is taken off by hand
+        images = os.path.realpath(self.image_path)
+        directory = os.path.normpath(os.path.join(images, self.parent_path))
         if not os.path.isdir(directory):
             raise UsageError(f"--parent-path {self.parent_path}: there is no directory {directory}")
         return self.parent_path

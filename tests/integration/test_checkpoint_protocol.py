@@ -126,6 +126,22 @@ def test_pre_dump_and_the_dump_after_it(
     assert runtime.status(container) == "none"
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_the_images_need_not_have_a_directory_yet(
+    fake: Make, runtime: Runtime, container: str, tmp_path: Path, linked: bool
+) -> None:
+    """The path of the parent is relative to one that is made only then."""
+    criu = fake()
+    (tmp_path / "real" / "first").mkdir(parents=True)
+    place = tmp_path / "real"
+    if linked:
+        place = tmp_path / "link"
+        place.symlink_to("real")
+    words = ("--criu", criu.path, "checkpoint", "--image-path", place / "second")
+    runtime(*words, "--parent-path", "../first", container)
+    assert criu.options()["parent_img"] == "../first"
+
+
 @pytest.mark.parametrize(
     ("flags", "plan", "message"),
     [
