@@ -360,7 +360,9 @@ def test_established_connections(station: Station) -> None:
 def test_file_locks(station: Station) -> None:
     source = station.bundle.path / "locker.c"
     source.write_text(LOCKER)
-    compiler = shutil.which("musl-gcc") or "gcc"
+    compiler = shutil.which("musl-gcc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler: scripts/install-deps build")
     subprocess.run(
         [compiler, "-static", "-o", station.bundle.rootfs / "bin" / "locker", source], check=True
     )
