@@ -9,16 +9,14 @@ from __future__ import annotations
 
 PREFIX = "run.oci."
 
-RECEIVER = PREFIX + "seccomp.receiver"
-TIMENS_OFFSET = PREFIX + "timens_offset"
-KEEP_GROUPS = PREFIX + "keep_original_groups"
-CONTEXT_TYPE = PREFIX + "mount_context_type"
-PIDFD_RECEIVER = PREFIX + "pidfd_receiver"
-FORCE_CGROUP_V1 = PREFIX + "systemd.force_cgroup_v1"
-FAIL_UNKNOWN = PREFIX + "seccomp_fail_unknown_syscall"
-BPF_DATA = PREFIX + "seccomp_bpf_data"
-HOOKS_STDOUT = PREFIX + "hooks.stdout"
-HOOKS_STDERR = PREFIX + "hooks.stderr"
+RECEIVER = "run.oci.seccomp.receiver"
+TIMENS_OFFSET = "run.oci.timens_offset"
+CONTEXT_TYPE = "run.oci.mount_context_type"
+PIDFD_RECEIVER = "run.oci.pidfd_receiver"
+FORCE_CGROUP_V1 = "run.oci.systemd.force_cgroup_v1"
+BPF_DATA = "run.oci.seccomp_bpf_data"
+HOOKS_STDOUT = "run.oci.hooks.stdout"
+HOOKS_STDERR = "run.oci.hooks.stderr"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,18 +28,19 @@ if TYPE_CHECKING:
 #: Largest seccomp filter, in instructions of 8 bytes (BPF_MAXINSNS).
 _FILTER_MAX = 4096
 _CLOCKS = {"monotonic": "monotonic", "1": "monotonic", "boottime": "boottime", "7": "boottime"}
+_PATHS = (RECEIVER, PIDFD_RECEIVER, FORCE_CGROUP_V1, HOOKS_STDOUT, HOOKS_STDERR)
 _CONTEXT_TYPES = ("context", "fscontext", "defcontext", "rootcontext")
 
 #: Why these cannot be had.
 _REFUSED = {
-    PREFIX + "handler": "pyrunc runs programs itself: it has no libkrun, and no WebAssembly",
-    PREFIX + "seccomp.plugins": "pyrunc loads no plugins; an agent at linux.seccomp.listenerPath"
+    "run.oci.handler": "pyrunc runs programs itself: it has no libkrun, and no WebAssembly",
+    "run.oci.seccomp.plugins": "pyrunc loads no plugins; an agent at linux.seccomp.listenerPath"
     " can do what they do",
 }
 #: What makes no difference to what the container may do; told unless it is empty.
 _WITHOUT_EFFECT = {
-    PREFIX + "systemd.subgroup": "the container is in the scope itself, and in no cgroup below it",
-    PREFIX + "delegate-cgroup": "the container's cgroup is delegated as a whole, by a cgroup"
+    "run.oci.systemd.subgroup": "the container is in the scope itself, and in no cgroup below it",
+    "run.oci.delegate-cgroup": "the container's cgroup is delegated as a whole, by a cgroup"
     " namespace and a writable mount of it",
 }
 
@@ -118,9 +117,6 @@ def check(annotations: dict[str, str], add: Add) -> None:
             message = f"must be a filter of 1 to {_FILTER_MAX} instructions, in base64"
         if message:
             add(f"/annotations/{name}", message)
-
-
-_PATHS = (RECEIVER, PIDFD_RECEIVER, FORCE_CGROUP_V1, HOOKS_STDOUT, HOOKS_STDERR)
 
 
 def without_effect(annotations: dict[str, str]) -> list[tuple[str, str]]:
