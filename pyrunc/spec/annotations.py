@@ -60,10 +60,11 @@ def moved(config: Any) -> Any:
     if isinstance(seccomp, dict) and path and "listenerPath" not in seccomp and _notifies(seccomp):
         changed["seccomp"] = {**seccomp, "listenerPath": path}
     offsets = annotations.get(TIMENS_OFFSET)
-    if isinstance(offsets, str) and isinstance(linux.get("timeOffsets", {}), dict):
+    fields = linux.get("timeOffsets", {})
+    if isinstance(offsets, str) and isinstance(fields, dict) and _has_time(linux):
         parsed = _offsets(offsets)
         if parsed is not None:
-            changed["timeOffsets"] = {**parsed, **linux.get("timeOffsets", {})}
+            changed["timeOffsets"] = {**parsed, **fields}
     return {**config, "linux": changed}
 
 
@@ -71,6 +72,13 @@ def _notifies(seccomp: dict[str, Any]) -> bool:
     rules = seccomp.get("syscalls")
     return isinstance(rules, list) and any(
         isinstance(rule, dict) and rule.get("action") == "SCMP_ACT_NOTIFY" for rule in rules
+    )
+
+
+def _has_time(linux: dict[str, Any]) -> bool:
+    namespaces = linux.get("namespaces")
+    return isinstance(namespaces, list) and any(
+        isinstance(namespace, dict) and namespace.get("type") == "time" for namespace in namespaces
     )
 
 
@@ -101,9 +109,9 @@ def filter_of(text: str) -> bytes | None:
     return program if 0 < size <= _FILTER_MAX and rest == 0 else None
 
 
-def check(annotations: dict[str, str], add: Add) -> None:
-    """Report what is wrong with annotations, or cannot be done."""
-    for name, text in annotations.items():
+def check(config: dict[str, Any], add: Add) -> None:
+    """Report what is wrong with the annotations of a configuration, or cannot be done."""
+    for name, text in config["annotations"].items():
         if not name.startswith(PREFIX):
             continue
         message = _REFUSED.get(name)
@@ -111,6 +119,8 @@ def check(annotations: dict[str, str], add: Add) -> None:
             message = "must be an absolute path"
         elif name == TIMENS_OFFSET and _offsets(text) is None:
             message = 'must be lines of a clock and its offset, such as "boottime 86400 0"'
+        elif name == TIMENS_OFFSET and not _has_time(config.get("linux") or {}):
+            message = "needs a time namespace in /linux/namespaces"
         elif name == CONTEXT_TYPE and text not in _CONTEXT_TYPES:
             message = f"must be one of {', '.join(_CONTEXT_TYPES)}"
         elif name == BPF_DATA and filter_of(text) is None:

@@ -62,7 +62,7 @@ def _annotations(config: dict[str, Any], add: Add) -> None:
     if has_crun_annotations(config):
         from pyrunc.spec.annotations import check
 
-        check(config["annotations"], add)
+        check(config, add)
 
 
 def has_crun_annotations(config: dict[str, Any]) -> bool:

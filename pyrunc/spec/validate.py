@@ -12,6 +12,7 @@ import re
 
 from pyrunc.errors import Violation
 from pyrunc.spec import rules, schema
+from pyrunc.spec.annotations import moved
 from pyrunc.spec.texts import text_violations
 from pyrunc.spec.words import escape, quoted, without_nulls
 
@@ -31,6 +32,8 @@ def violations(document: object, schema: str = "config") -> list[Violation]:
         schema: which document it is: "config", "state", "features" or "process".
     """
     document = without_nulls(document)
+    if schema == "config" and isinstance(document, dict):
+        document = moved(document)
     found, damaged = _check(document, schema)
     if schema not in ("config", "process") or not isinstance(document, dict):
         return found

@@ -111,6 +111,7 @@ def test_seccomp_receiver(
         (connection,) = agent.wait_for_connections(1)
     assert "argument out of domain" in done.stderr
     assert connection.state["state"]["id"] == container_id
+    assert runtime("validate", bundle.path).stdout == "valid\n"
 
 
 #: Instructions of classic BPF: code, jt, jf, k (linux/filter.h).
@@ -232,6 +233,7 @@ def test_the_hierarchy_of_systemd(runtime: Runtime, bundle: Bundle, container_id
         ("systemd.force_cgroup_v1", "sys", "must be an absolute path"),
         ("timens_offset", "realtime 1 1", "must be lines of a clock and its offset"),
         ("timens_offset", "boottime x 1", "must be lines of a clock and its offset"),
+        ("timens_offset", "boottime 1 1", "needs a time namespace in /linux/namespaces"),
         ("mount_context_type", "con", "must be one of context, fscontext, defcontext, rootcontext"),
         ("seccomp_bpf_data", "AAAA", "must be a filter of 1 to 4096 instructions, in base64"),
         ("seccomp_bpf_data", "not base64", "must be a filter of 1 to 4096 instructions, in base64"),
