@@ -370,9 +370,16 @@ def test_unit_of_a_user() -> None:
 
 @pytest.mark.root
 def test_many_containers_at_once(
-    systemd_runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], leaks: Leaks
+    systemd_runtime: Runtime,
+    bundle: Bundle,
+    new_id: Callable[[], str],
+    leaks: Leaks,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Started together and then deleted together, they leave no unit, cgroup, process or state."""
+    # each takes as long as all of them
+    limit = 300.0
+    monkeypatch.setattr("helpers.runtime.LIMIT", limit)
     runtime = systemd_runtime
     bundle.config["linux"]["cgroupsPath"] = f"pyrunctest.slice:{PREFIX}:%s"
     bundle.args("sleep", "1000")
@@ -389,7 +396,7 @@ def test_many_containers_at_once(
         runtime.detached("run", name, path, "--detach")
 
     def delete(name: str) -> None:
-        runtime("delete", "--force", name)
+        runtime("delete", "--force", name, limit=limit)
 
     try:
         with ThreadPoolExecutor(len(names)) as pool:

@@ -16,6 +16,7 @@ class Session(NamedTuple):
         limit: seconds.
         own_mounts: nothing that is mounted by the tests gets out: some of the configurations that are compared have a
             shared /sys, over which masks are mounted.
+        by_name: it is run only if it is named.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Session(NamedTuple):
     environment: dict[str, str]
     limit: int
     own_mounts: bool = False
+    by_name: bool = False
 
 
 _INTEGRATION = "tests/integration"
@@ -75,14 +77,22 @@ SESSIONS = (
         {},
         1200,
     ),
-    Session("differential", "", _DIFFERENTIAL, _SHORTENED, 900, own_mounts=True),
-    Session("differential-systemd", "", _DIFFERENTIAL, _SHORTENED | _SYSTEMD, 900, own_mounts=True),
+    Session("differential", "", _DIFFERENTIAL, _SHORTENED, 900, own_mounts=True, by_name=True),
+    Session(
+        "differential-systemd",
+        "",
+        _DIFFERENTIAL,
+        _SHORTENED | _SYSTEMD,
+        900,
+        own_mounts=True,
+        by_name=True,
+    ),
     Session("podman", "", ("tests/engines/test_podman_v2.py",), {}, 600),
 )
 
 
 def select(names: list[str], tests: list[str]) -> list[Session]:
-    """The sessions of these names (all if there are none), with `tests` in place of their own if given.
+    """The sessions of these names (without any, all but those by name), with `tests` in place of their own if given.
 
     Raises:
         ValueError: there is no session of a name.
@@ -91,5 +101,5 @@ def select(names: list[str], tests: list[str]) -> list[Session]:
     for name in names:
         if name not in known:
             raise ValueError(f"no session {name!r}; there are: {', '.join(known)}")
-    chosen = [known[name] for name in names] or list(SESSIONS)
+    chosen = [known[name] for name in names] or [s for s in SESSIONS if not s.by_name]
     return [session._replace(tests=tuple(tests)) if tests else session for session in chosen]

@@ -6,7 +6,6 @@ version.
 from __future__ import annotations
 
 import os
-import re
 import resource
 from pathlib import Path
 
@@ -18,10 +17,12 @@ _KCORE = os.path.exists("/proc/kcore")
 
 #: Soft and hard limit that containers inherit.
 _FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
+_MOUNTS = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+#: Options of /sys.
+_SYS = next((fields[5].split(",") for fields in _MOUNTS if fields[4] == "/sys"), [])
 #: Where the bundles are, mounts are shared or slaves.
 _PROPAGATING = any(
-    line.split()[4] == "/" and re.search(r" (shared|master):", line)
-    for line in Path("/proc/self/mountinfo").read_text().splitlines()
+    fields[4] == "/" and fields[6].startswith(("shared:", "master:")) for fields in _MOUNTS
 )
 
 _DEV_FUSE = r"(/bin/sh: )?/probe: line \d+: can't open /dev/fuse"
@@ -35,6 +36,17 @@ def _shown_and_not(point: str, shown: str, not_shown: str) -> str:
 
 
 RUNC = [
+    Accepted(
+        "runc",
+        _shown_and_not(
+            r"/sys on /:",
+            r"sysfs sysfs root=/ \[nodev,noexec,nosuid,relatime,ro\] .*",
+            r"sysfs sysfs root=/ \[relatime,ro\] .*",
+        ),
+        "an option of a bind mount takes no other back; runc 1.1 does not carry over what the source has",
+        {"namespaces": ["host network"]},
+        on="nodev" in _SYS,
+    ),
     Accepted(
         "runc",
         r"limits: [-+]Max open files +\d+ +\d+ +files *",
