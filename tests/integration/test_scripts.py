@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from helpers.bundle import Bundle
+from helpers.differential.workshop import crun_wrapper
 from helpers.runtime import Runtime
 
 pytestmark = pytest.mark.root
@@ -157,13 +158,14 @@ def test_the_life_of_a_container(
 def missing(wanted: Any, found: Any, at: str = "") -> list[str]:
     """The fields of `wanted` that `found` has not, or has of another type.
 
-    Lists are left out where they are empty: one container may have read from a disk, and the other not.
+    What is zero or empty is left out of them: one container may have read from a disk, or been throttled, and the
+    other not.
     """
     if isinstance(wanted, dict) and isinstance(found, dict):
         return [
             problem
             for name, value in wanted.items()
-            if name in found or not isinstance(value, list)
+            if name in found or isinstance(value, dict)
             for problem in (
                 missing(value, found[name], f"{at}/{name}") if name in found else [f"{at}/{name}"]
             )
@@ -178,6 +180,34 @@ def test_run_in_its_forms(bundle: Bundle, outputs: Callable[[str], tuple[Path, P
     (bundle.path / "four").write_text("of the fourth\n")
     bundle.save()
     compare(*outputs("run"))
+
+
+def test_the_spellings_of_crun(
+    bundle: Bundle,
+    container_id: str,
+    run_script: Callable[..., Path],
+    runtime: Runtime,
+    make_runtime: Callable[[Path], Runtime],
+    tmp_path: Path,
+) -> None:
+    if shutil.which("crun") is None:
+        pytest.skip("crun is not installed")
+    wrapper = tmp_path / "bin"
+    wrapper.mkdir()
+    bundle.args("sh", "-c", "echo words").save()
+    config = (bundle.path / "config.json").read_text()
+    process = {**bundle.config["process"], "args": ["sh", "-c", "echo $0 of a file", "word"]}
+    (bundle.path / "process.json").write_text(json.dumps(process))
+    outs = []
+    for each in (runtime, make_runtime(crun_wrapper(wrapper))):
+        (bundle.path / "config.json").write_text(config)
+        each.used |= {f"{container_id}-one", f"{container_id}-two"}
+        outs.append(run_script("crun", each))
+    ours, theirs = outs
+    (ours / "log.txt").unlink()
+    if (theirs / "log.txt").exists():
+        (theirs / "log.txt").unlink()
+    compare(ours, theirs)
 
 
 def test_logs_of_failures(bundle: Bundle, outputs: Callable[[str], tuple[Path, Path]]) -> None:
