@@ -57,7 +57,8 @@ class Supervisor:
 
     def __enter__(self) -> Supervisor:
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._old_wake = _signal.set_wakeup_fd(self._wake_write)
+        # a signal too many is not worth a traceback: the process is watched by its pidfd too
+        self._old_wake = _signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         for number in range(1, 65):
             if number in _NOT_PASSED_ON and number not in (signals.SIGCHLD, signals.SIGWINCH):
                 continue

@@ -97,4 +97,5 @@ class Victim:
 
 
 def _is_defect(said: str) -> bool:
-    return any(word in said for word in DEFECTS)
+    # the interpreter's own words for a pipe that fails as no pipe does
+    return "signal wakeup fd" not in said and any(word in said for word in DEFECTS)
