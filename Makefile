@@ -12,7 +12,7 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check
 SOURCES := setup.py pyproject.toml $(shell find csrc pyrunc -type f \
 	\( -name '*.[ch]' -o -name '*.py' -o -name '*.json' \) ! -path pyrunc/spec/_check.py)
 
-.PHONY: build install uninstall release lint format test conformance torture fuzz bench docs vm-test demo clean
+.PHONY: build install uninstall release lint format test engines-matrix conformance torture fuzz bench bench-engines docs vm-test demo clean
 
 # --- build ------------------------------------------------------------------------------------------------------
 
@@ -107,6 +107,10 @@ test: build build/.stamp-system-test build/.stamp-system-fuzz build/.stamp-syste
 		build/.stamp-cri-tools
 	$(VENV)/bin/pytest $(TESTS)
 
+# docs/engines.md, from what the tests of engines find with pyrunc and with runc; TESTS= narrows it down.
+engines-matrix: build build/.stamp-system-test build/.stamp-criu build/.stamp-cri-tools
+	PYTHONPATH=tests $(VENV)/bin/python -m helpers.engine_matrix $(TESTS)
+
 # The long forms of what tries to break it, with the counts at the end: escapes and races for thousands of rounds
 # (where runc must be seen to lose them), every fault at every system call, hundreds of containers at once.
 torture: build build/.stamp-system-test
@@ -131,6 +135,10 @@ docs: build
 BENCH ?= --output build/bench
 bench: build build/.stamp-system-test
 	PYTHONPATH=.:tests $(VENV)/bin/python -P -m bench $(BENCH)
+
+# By way of Docker, containerd and the CRI.
+bench-engines: build build/.stamp-system-test build/.stamp-cri-tools
+	PYTHONPATH=.:tests $(VENV)/bin/python -P -m bench.engines
 
 # On a system with pure cgroup v2, systemd and AppArmor, in a virtual machine: docs/vm.md. KERNEL= chooses another
 # kernel, VM= gives further arguments, as "--session root tests/integration/test_lifecycle.py".

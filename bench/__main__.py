@@ -26,14 +26,14 @@ _HERE = Path(__file__).resolve().parent
 _UNIFIED = "/sys/fs/cgroup/unified"
 
 
-def in_own_mounts() -> None:
-    """Go on in a mount namespace of our own, the same for all that is measured.
+def in_own_mounts(module: str = "bench") -> None:
+    """Go on with `module` in a mount namespace of our own, the same for all that is measured.
 
     crun 1.8 gives up where an empty cgroup2 is mounted beside the v1 hierarchies: there it is taken away.
     """
     if os.environ.get("BENCH_MOUNTS"):
         return
-    command = shlex.join([sys.executable, "-m", "bench", *sys.argv[1:]])
+    command = shlex.join([sys.executable, "-m", module, *sys.argv[1:]])
     if os.path.ismount(_UNIFIED):
         command = f"umount {_UNIFIED} && {command}"
     os.environ["BENCH_MOUNTS"] = "own"

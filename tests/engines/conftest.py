@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from helpers.cri import CNI_PLUGINS, Cri, pause_image
+from helpers.engine_matrix import Results, collect
 from helpers.engines import (
     BUILDAH,
     CONTAINERD,
@@ -31,15 +33,26 @@ from helpers.leaks import Leaks, remove_cgroups
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+_results: Results = {}
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
     """Add to a failure what the daemons logged during the test."""
     report = (yield).get_result()
+    if report.when == "call" or not report.passed:
+        collect(item.nodeid, report.outcome, _results)
     for engine in getattr(item, "funcargs", {}).values():
         if isinstance(engine, Containerd | Cri | Docker):
             news = engine.daemon.news()
             if report.failed:
                 report.sections.append((f"log of {type(engine).__name__.lower()}", news[-10000:]))
+
+
+def pytest_sessionfinish() -> None:
+    """Write what came of the tests, for the matrix in docs/engines.md."""
+    if path := os.environ.get("ENGINE_RESULTS"):
+        Path(path).write_text(json.dumps(_results))
 
 
 def _need(*programs: str) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers.command import wait_until
+from helpers.criu import working_criu
 from helpers.engines import Containerd
 from helpers.leaks import CGROUPS
 from helpers.terminal import TerminalProcess
@@ -145,3 +149,41 @@ def test_no_pivot(containerd: Containerd, container_id: str) -> None:
     arguments = containerd.run_arguments("--rm", "--no-pivot")
     done = containerd(*arguments, container_id, "ls", "/bin/busybox")
     assert done.stdout == "/bin/busybox\n"
+
+
+COUNT = "n=0; while :; do n=$((n+1)); echo $n >/n; sleep 0.02; done"
+
+
+def number(containerd: Containerd, container: str) -> int:
+    """How far a container that counts has come."""
+    words = ("task", "exec", "--exec-id", f"at{time.monotonic_ns()}", container, "cat", "/n")
+    return int(containerd(*words).stdout or 0)
+
+
+def test_checkpoint_and_restore(containerd: Containerd, new_id: Callable[[], str]) -> None:
+    working_criu()
+    first, second = new_id(), new_id()
+    containerd(*containerd.run_arguments("--detach"), first, "sh", "-c", COUNT)
+    wait_until(lambda: number(containerd, first) > 5, "the container to count")
+    words = ("container", "checkpoint", "--task", "--rw", "--image")
+    containerd(*words, first, "localhost/checkpoint:test")
+    before = number(containerd, first)  # it goes on
+    containerd("task", "kill", "--signal", "SIGKILL", first)
+    containerd.wait(first, "STOPPED")
+    containerd("task", "delete", first, check=False)
+    containerd("container", "rm", first)
+
+    containerd("container", "restore", "--live", "--rw", second, "localhost/checkpoint:test")
+    wait_until(lambda: number(containerd, second) > before, "it to count on")
+    containerd("image", "rm", "localhost/checkpoint:test")
+
+
+def test_checkpoint_that_ends_the_container(
+    containerd: Containerd, container_id: str, tmp_path: Path
+) -> None:
+    working_criu()
+    containerd(*containerd.run_arguments("--detach"), container_id, "sleep", "1000")
+    words = ("task", "checkpoint", "--exit", "--image-path", str(tmp_path))
+    containerd(*words, "--work-path", str(tmp_path), container_id)
+    containerd.wait(container_id, "STOPPED")
+    assert (tmp_path / "inventory.img").exists()

@@ -368,9 +368,10 @@ def test_logs_top_and_stats(docker: Docker) -> None:
 
 def test_update(docker: Docker) -> None:
     container = docker.start("--memory=32m", "--memory-swap=32m", "--pids-limit=20")
-    docker("update", "--memory=64m", "--memory-swap=64m", "--pids-limit=30", container)
+    flags = ("--memory=64m", "--memory-swap=64m", "--pids-limit=30", "--cpus=0.3")
+    docker("update", *flags, "--cpuset-cpus=0", container)
     done = docker("exec", container, "sh", "-c", LIMIT_FILES)
-    assert done.stdout.split()[:2] == [str(64 << 20), "30"]
+    assert done.stdout.split() == [str(64 << 20), "30", "30000", "0"]
 
 
 def test_sharing_namespaces_of_another_container(docker: Docker) -> None:
@@ -394,6 +395,17 @@ def test_health_check(docker: Docker) -> None:
     container = docker.start("--health-cmd=true", "--health-interval=100ms")
     wait_until(
         lambda: docker.inspect(container, "{{.State.Health.Status}}") == "healthy", "healthy"
+    )
+
+
+def test_health_check_that_fails(docker: Docker) -> None:
+    flags = ("--health-cmd=echo ill; test ! -e /ill", "--health-interval=100ms")
+    container = docker.start(*flags, "--health-retries=2")
+    status = "{{.State.Health.Status}} {{(index .State.Health.Log 0).Output}}"
+    wait_until(lambda: docker.inspect(container, status) == "healthy ill", "healthy")
+    docker("exec", container, "touch", "/ill")
+    wait_until(
+        lambda: docker.inspect(container, "{{.State.Health.Status}}") == "unhealthy", "unhealthy"
     )
 
 

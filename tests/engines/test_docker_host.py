@@ -242,11 +242,8 @@ def test_restart_policy_always(docker: Docker) -> None:
     container = docker(*words).stdout.strip()
     pid = docker.inspect(container, "{{.State.Pid}}")
     os.kill(int(pid), 9)
-    wait_until(
-        lambda: docker.inspect(container, "{{.RestartCount}} {{.State.Running}}") == "1 true",
-        "the restart",
-    )
-    assert docker.inspect(container, "{{.State.Pid}}") not in ("0", pid)
+    wait_until(lambda: docker.inspect(container, "{{.State.Pid}}") not in ("0", pid), "the restart")
+    assert docker.inspect(container, "{{.RestartCount}} {{.State.Running}}") == "1 true"
     docker("stop", "--time=0", container)
     assert docker.inspect(container, "{{.State.Running}} {{.RestartCount}}").startswith("false")
 

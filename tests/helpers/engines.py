@@ -42,6 +42,12 @@ def install(
     run_command([str(binary), *words, "--write", *flags])
 
 
+def environment() -> dict[str, str]:
+    """That of daemons: runtimes find in it the CRIU that works on this kernel."""
+    criu = Path(__file__).resolve().parents[2] / "build" / "criu"
+    return {**os.environ, "PATH": f"{criu}:{os.environ['PATH']}"}
+
+
 class Daemon:
     """A daemon that is started once and ended by its pid.
 
@@ -67,7 +73,7 @@ class Daemon:
         self.read = 0
         with log.open("ab") as file:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment()
             )
 
         def ready() -> bool:
@@ -102,7 +108,10 @@ class Containerd:
         namespace: of what the tests do with `ctr`; also the parent of their cgroups.
     """
 
-    def __init__(self, directory: Path, runtime: Path, namespace: str) -> None:
+    def __init__(
+        self, directory: Path, runtime: Path, namespace: str, inside: Sequence[str] = ()
+    ) -> None:
+        """`inside` is what its command line begins with, to run it in other namespaces."""
         self.directory = directory
         self.runtime = runtime
         self.namespace = namespace
@@ -116,7 +125,7 @@ class Containerd:
             f'[grpc]\naddress = "{socket}"\n'
         )
         self.daemon = Daemon(
-            [CONTAINERD, "--config", str(config)], socket, directory / "containerd.log"
+            [*inside, CONTAINERD, "--config", str(config)], socket, directory / "containerd.log"
         )
 
     @property

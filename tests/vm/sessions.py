@@ -87,6 +87,7 @@ SESSIONS = (
         own_mounts=True,
         by_name=True,
     ),
+    Session("system", "", (f"{_INTEGRATION}/test_system_container.py",), {}, 900),
     Session("podman", "", ("tests/engines/test_podman_v2.py",), {}, 600),
 )
 
