@@ -94,10 +94,9 @@ def receive(sock: _socket.socket) -> Message | None:
         try:
             data, ancillary, _, _ = sock.recvmsg(_SIZE, 64, _MSG_CMSG_CLOEXEC)
             break
-        except InterruptedError:
+        except (InterruptedError, ConnectionResetError):
+            # an init that died with an answer unread: what it had said before is still to come
             continue
-        except ConnectionResetError:
-            return None
     fd = -1
     for level, kind, payload in ancillary:
         if level == _SOL_SOCKET and kind == _SCM_RIGHTS:

@@ -75,3 +75,19 @@ def test_a_descriptor_that_was_not_asked_for_is_closed() -> None:
     assert os.read(reader, 1) == b""  # nobody holds the other end
     os.close(reader)
     session.close()
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_the_last_words_of_an_init_that_did_not_read_its_answer(said: bool) -> None:
+    """The kernel tells of the unread answer first (ECONNRESET), then what was said, then the end."""
+    ours, theirs = channel.pair()
+    if said:
+        theirs.send(message(channel.ERROR, call=b"clone3", detail=b"it was killed"))
+    ours.send(b"G")
+    theirs.close()
+    if said:
+        received = channel.receive(ours)
+        assert received is not None
+        assert received.detail == "it was killed"
+    assert channel.receive(ours) is None
+    ours.close()
