@@ -148,9 +148,16 @@ def failure(message: Message, operations: list[Operation], source: str) -> Opera
 #: What the kernel leaves unsaid of a mount, by system call and error number.
 _MOUNT_HINTS = {
     ("open_tree", 2): ": what is bind mounted has to be there already",
+    ("fsopen", 19): ": the kernel has no such filesystem, or its module is not loaded",
+}
+
+
+#: The same of mounts of a container that runs, whose pointers lead into a document of their own.
+_LIVE_HINTS = {
+    **_MOUNT_HINTS,
+    ("open_tree", 1): ": it takes root to open what is mounted on the host",
     ("umount2", 22): ": nothing is mounted there",
     ("openat2", 40): ": a symbolic link is on the way; give the path that it leads to",
-    ("fsopen", 19): ": the kernel has no such filesystem, or its module is not loaded",
 }
 
 
@@ -173,8 +180,11 @@ def describe_failure(
             text += f" {message.detail}"
         if message.error:
             text += f": {os.strerror(message.error)}"
-            if pointer.startswith("/mounts/") or pointer[1:].isdigit():
-                text += _MOUNT_HINTS.get((message.call, message.error), "")
+            call = (message.call, message.error)
+            if pointer.startswith("/mounts/"):
+                text += _MOUNT_HINTS.get(call, "")
+            elif pointer[1:].isdigit():
+                text += _LIVE_HINTS.get(call, "")
     if pointer:
         text += f" ({source}: {pointer})"
     return OperationError(text, pointer=pointer or None, errno=message.error, operation=operation)

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from helpers.bundle import Bundle
-from helpers.command import Completed
+from helpers.command import Completed, closed_directory
 from helpers.runtime import Runtime
+from helpers.unprivileged import User, UserRuntime
 
 pytestmark = pytest.mark.root
 
@@ -238,6 +239,40 @@ def test_the_mounts_of_the_host_are_left_alone(container: Mounted) -> None:
     assert done.returncode == 1
     assert "no mount namespace of its own" in done.stderr
     assert "/data/memory" not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_without_root(
+    runtime_binary: Path, bundle: Bundle, container_id: str, workspace: Path
+) -> None:
+    """A user may have filesystems mounted; to show more of the host needs root, as it does with crun."""
+    if closed := closed_directory(runtime_binary):
+        pytest.skip(f"{closed} cannot be searched by another user, so {runtime_binary} not run")
+    user = User(workspace / f"{container_id}-user")
+    runtime = UserRuntime(runtime_binary, user.directory / "root", user)
+    linux = bundle.config["linux"]
+    linux["namespaces"].append({"type": "user"})
+    linux["uidMappings"] = linux["gidMappings"] = [
+        {"containerID": 0, "hostID": user.uid, "size": 1}
+    ]
+    del linux["resources"]
+    outside = workspace / f"{container_id}-outside"
+    container = Mounted(runtime, bundle, container_id, outside)
+    try:
+        bundle.args("sleep", "1000").save()
+        user.own(bundle.path)
+        runtime.create(container_id, bundle.path)
+        runtime("start", container_id)
+        container.change("add", TMPFS)
+        assert "/data/memory" in container.mount_points()
+        done = container.change("add", container.bind("/data/there"), check=False)
+        assert done.returncode == 1
+        assert "Operation not permitted: it takes root to open what is mounted" in done.stderr
+        container.change("remove", TMPFS)
+        assert "/data/memory" not in container.mount_points()
+    finally:
+        runtime.clean()
+        for path in (user.directory, outside):
+            shutil.rmtree(path)
 
 
 def test_crun_does_the_same(container: Mounted) -> None:
