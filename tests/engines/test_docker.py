@@ -401,12 +401,11 @@ def test_health_check(docker: Docker) -> None:
 def test_health_check_that_fails(docker: Docker) -> None:
     flags = ("--health-cmd=echo ill; test ! -e /ill", "--health-interval=100ms")
     container = docker.start(*flags, "--health-retries=2")
-    status = "{{.State.Health.Status}} {{(index .State.Health.Log 0).Output}}"
-    wait_until(lambda: docker.inspect(container, status) == "healthy ill", "healthy")
+    status = "{{.State.Health.Status}}"
+    wait_until(lambda: docker.inspect(container, status) == "healthy", "healthy")
+    assert '"Output":"ill\\n"' in docker.inspect(container, "{{json .State.Health.Log}}")
     docker("exec", container, "touch", "/ill")
-    wait_until(
-        lambda: docker.inspect(container, "{{.State.Health.Status}}") == "unhealthy", "unhealthy"
-    )
+    wait_until(lambda: docker.inspect(container, status) == "unhealthy", "unhealthy")
 
 
 def test_the_daemon_knows_the_runtime(docker: Docker) -> None:
