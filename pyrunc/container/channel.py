@@ -180,11 +180,11 @@ def describe_failure(
             text += f" {message.detail}"
         if message.error:
             text += f": {os.strerror(message.error)}"
-            call = (message.call, message.error)
+            failed = (message.call, message.error)
             if pointer.startswith("/mounts/"):
-                text += _MOUNT_HINTS.get(call, "")
+                text += _MOUNT_HINTS.get(failed, "")
             elif pointer[1:].isdigit():
-                text += _LIVE_HINTS.get(call, "")
+                text += _LIVE_HINTS.get(failed, "")
     if pointer:
         text += f" ({source}: {pointer})"
     return OperationError(text, pointer=pointer or None, errno=message.error, operation=operation)
