@@ -104,6 +104,7 @@ def test_add_and_remove(no_leaks: Any, container: Mounted, own_users: bool) -> N
 
 
 def test_filesystems_show_the_namespaces_of_the_container(container: Mounted) -> None:
+    container.bundle.namespaces({"type": "cgroup"})
     container.start()
     container.change(
         "add",
@@ -112,8 +113,9 @@ def test_filesystems_show_the_namespaces_of_the_container(container: Mounted) ->
         {"destination": "/data/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro"]},
     )
     assert container.exec("cat /data/proc/1/comm") == "sleep\n"
-    where = container.exec("cat /data/cgroup/*/cgroup.procs | sort -u | head -n 3").split()
-    assert "1" in where
+    # with cgroup v1 there is a directory for each hierarchy
+    files = "/data/cgroup/cgroup.procs /data/cgroup/*/cgroup.procs"
+    assert "1" in container.exec(f"cat {files} 2>/dev/null; true").split()
 
 
 def test_the_container_is_in_any_state(container: Mounted) -> None:
