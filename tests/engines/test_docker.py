@@ -98,7 +98,7 @@ def test_a_program_that_cannot_be_executed(docker: Docker, program: str, status:
         ("--ipc=none", "ls -d /dev/shm/* 2>/dev/null; echo none", "none"),
     ],
 )
-def test_flag(docker: Docker, flags: str, script: str, expected: str) -> None:
+def test_flags_of_run(docker: Docker, flags: str, script: str, expected: str) -> None:
     assert docker.run(flags, "sh", "-c", script).stdout.strip() == expected
 
 

@@ -44,6 +44,7 @@ HEAD = """\
 Each row is a test in `tests/engines`, which drives the real engine. The page is written by `make engines-matrix` from
 what these tests found with pyrunc and with Debian's runc 1.1.5 on one machine; a test holds it to the tests that there
 are. Where a test has several cases, a cell says in how many the engine did what its users expect, unless in all.
+That machine had no `CAP_SYS_RESOURCE`, for which runc refuses privileged containers; pyrunc grants them the rest.
 
 How each engine is set up: [Docker](engines/docker.md), [containerd](engines/containerd.md),
 [Podman and Buildah](engines/podman.md), [CRI-O](engines/cri-o.md), [Kubernetes](engines/kubernetes.md).
