@@ -13,6 +13,7 @@ from helpers.differential.compare import Accepted
 
 _HYBRID = os.path.ismount("/sys/fs/cgroup/unified")
 _V1 = os.path.ismount("/sys/fs/cgroup/devices")
+_SYSTEMD = "--systemd-cgroup" in os.environ.get("PYRUNC_OPTIONS", "")
 _KCORE = os.path.exists("/proc/kcore")
 
 #: Soft and hard limit that containers inherit.
@@ -45,6 +46,14 @@ RUNC = [
         ),
         "an option of a bind mount takes no other back; runc 1.1 does not carry over what the source has",
         {"namespaces": ["host network"]},
+        on="nodev" in _SYS,
+    ),
+    Accepted(
+        "runc",
+        r"mountinfo: [-+]/sys/\S+ on /sys: .* (master|master shared|shared)",
+        "runc makes only / a slave where slave is asked for: it shares the rest of what is mounted with"
+        " the host, and masks it there",
+        {"namespaces": ["host network"], "propagation": ["slave"]},
         on="nodev" in _SYS,
     ),
     Accepted(
@@ -151,6 +160,19 @@ RUNC = [
 ]
 
 CRUN = [
+    Accepted(
+        "crun",
+        r"cgroup: [-+]0::/\S+\.scope(/container)?",
+        "as in runc, the container is in the scope itself, not in a cgroup below it",
+        on=_SYSTEMD and not _V1,
+    ),
+    Accepted(
+        "crun",
+        r"resources: [-+]pids.max (max|\d+)",
+        "as in runc, systemd's own limit of processes remains where the config has none",
+        {"resources": ["none", "devices", "all devices"]},
+        on=_SYSTEMD and not _V1,
+    ),
     Accepted(
         "crun",
         _shown_and_not(r"/\S* on \S+:", r".* master", r"(?!.* master$).*"),
@@ -276,8 +298,8 @@ CRUN = [
         "crun",
         _shown_and_not(
             r"/proc/(bus|fs|irq|sys|sysrq-trigger) on /proc:",
-            r"proc proc root=/\w+ \[nodev,noexec,nosuid,relatime,ro\] .*",
-            r"proc proc root=/\w+ \[relatime,ro\] .*",
+            r"proc proc root=/[\w-]+ \[nodev,noexec,nosuid,relatime,ro\] .*",
+            r"proc proc root=/[\w-]+ \[relatime,ro\] .*",
         ),
         "as in runc, what becomes read-only keeps its other options",
         {"paths": ["usual", "read-only root"]},
