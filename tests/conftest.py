@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,6 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         config.addinivalue_line("markers", marker)
     adopt_orphans()
+    # a shell has what it starts in the background ignore it, and so would all that the tests start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     restore_internal_signals()
 
 
