@@ -12,6 +12,7 @@ from pyrunc.container.container import wrong_status
 from pyrunc.container.creation import CreateOptions, compile_bundle
 from pyrunc.container.criu import Criu, message
 from pyrunc.container.images import CriuOptions
+from pyrunc.container.running import delete_if_there
 from pyrunc.errors import HostError, OperationError, UsageError
 from pyrunc.host.facts import HostFacts
 from pyrunc.host.mounts import mount_points
@@ -116,7 +117,7 @@ def checkpoint(container: Container, options: CheckpointOptions) -> None:
     """As `dumping`; and delete the container then, unless it goes on."""
     finish(dumping(container, options))
     if not options.goes_on:
-        container.delete(force=True)
+        delete_if_there(container)  # a foreground `run` of it deletes it too
 
 
 def dumping(container: Container, options: CheckpointOptions) -> Steps[None]:
