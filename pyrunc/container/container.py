@@ -297,8 +297,7 @@ class Container:
         resctrl = self.resctrl
         if resctrl is not None:
             resctrl.destroy()
-        if os.path.exists(self.store.path_of(CRIU_ROOT)):
-            unmount_criu_root(self.store)
+        unmount_criu_root(self.store)
 
     def kill_process(self) -> None:
         """SIGKILL to the container process, and wait for its end. No error where it has ended."""
@@ -401,14 +400,15 @@ def unmount_shared(state: dict[str, Any]) -> None:
 
 def unmount_criu_root(store: Store) -> None:
     """Take down the mount that a restoration needs, and its directory. Raises PyruncError."""
+    path = store.path_of(CRIU_ROOT)
+    if not os.path.exists(path):
+        return
     from pyrunc.host import shim
 
-    path = store.path_of(CRIU_ROOT)
-    if os.path.exists(path):
-        code = shim.unmount(path)
-        if code not in (0, EINVAL):  # EINVAL: nothing is mounted there
-            raise PyruncError(f"umount {path}: {os.strerror(code)}", errno=code)
-        store.remove_directory(CRIU_ROOT)
+    code = shim.unmount(path)
+    if code not in (0, EINVAL):  # EINVAL: nothing is mounted there
+        raise PyruncError(f"umount {path}: {os.strerror(code)}", errno=code)
+    store.remove_directory(CRIU_ROOT)
 
 
 def delete_remains(root: str, container_id: str) -> None:

@@ -50,17 +50,18 @@ class PendingFilter:
         """Begin to compile: see `compile_filter`. What the cache has is there at once."""
         self._error: BaseException | None = None
         self._compiling = _thread.allocate_lock()
-        self._filter = _cached(seccomp, cache_dir)
+        key = _key(seccomp)
+        self._filter = _cached(key, cache_dir)
         if self._filter is None:
             self._compiling.acquire()
             try:
-                _thread.start_new_thread(self._compile, (seccomp, cache_dir))
+                _thread.start_new_thread(self._compile, (seccomp, key, cache_dir))
             except RuntimeError:  # we may have no more of them
-                self._compile(seccomp, cache_dir)
+                self._compile(seccomp, key, cache_dir)
 
-    def _compile(self, seccomp: dict[str, Any], cache_dir: str | None) -> None:
+    def _compile(self, seccomp: dict[str, Any], key: bytes, cache_dir: str | None) -> None:
         try:
-            self._filter = _built(seccomp, cache_dir)
+            self._filter = _built(seccomp, key, cache_dir)
         except BaseException as error:
             self._error = error
         finally:
@@ -87,7 +88,8 @@ def compile_filter(seccomp: dict[str, Any], *, cache_dir: str | None) -> Seccomp
         HostError: libseccomp or the kernel lacks something that the profile needs, named with its
             pointer.
     """
-    return _told(_cached(seccomp, cache_dir) or _built(seccomp, cache_dir))
+    key = _key(seccomp)
+    return _told(_cached(key, cache_dir) or _built(seccomp, key, cache_dir))
 
 
 def _told(filter_: SeccompFilter) -> SeccompFilter:
@@ -96,21 +98,21 @@ def _told(filter_: SeccompFilter) -> SeccompFilter:
     return filter_
 
 
-def _cached(seccomp: dict[str, Any], cache_dir: str | None) -> SeccompFilter | None:
+def _cached(key: bytes, cache_dir: str | None) -> SeccompFilter | None:
     cache = Cache.open(cache_dir) if cache_dir is not None else None
     if cache is None:
         return None
     with cache:
-        stored = cache.get(_key(seccomp))
+        stored = cache.get(key)
     return SeccompFilter(*stored) if stored is not None else None
 
 
-def _built(seccomp: dict[str, Any], cache_dir: str | None) -> SeccompFilter:
+def _built(seccomp: dict[str, Any], key: bytes, cache_dir: str | None) -> SeccompFilter:
     filter_, library = _build(seccomp)
     cache = Cache.open(cache_dir) if cache_dir is not None else None
     if cache is not None:
         with cache:
-            cache.put(_key(seccomp), filter_.program, filter_.flags, filter_.skipped, library)
+            cache.put(key, filter_.program, filter_.flags, filter_.skipped, library)
     return filter_
 
 
