@@ -143,7 +143,7 @@ bench-engines: build build/.stamp-system-test build/.stamp-cri-tools
 # On a system with pure cgroup v2, systemd and AppArmor, in a virtual machine: docs/vm.md. KERNEL= chooses another
 # kernel, VM= gives further arguments, as "--session root tests/integration/test_lifecycle.py".
 KERNEL ?= 6.1
-vm-test: build build/.stamp-system-vm
+vm-test: build build/.stamp-system-vm build/.stamp-cri-tools
 	PYTHONPATH=tests $(VENV)/bin/python -m vm --kernel $(KERNEL) $(VM)
 
 demo: build build/.stamp-system-demo

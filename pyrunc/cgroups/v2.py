@@ -126,9 +126,9 @@ class V2Cgroup(Cgroup):
             try:
                 write_text(f"{path}/cgroup.kill", "1")
                 return
-            except FileNotFoundError:
-                return  # it was removed meanwhile
             except OSError as error:
+                if error.errno in (2, 19):  # ENOENT, ENODEV: it was removed meanwhile
+                    return
                 if error.errno != 95:  # EOPNOTSUPP: a threaded cgroup has no such file
                     raise failure(f"kill {path}", error) from error
         from pyrunc.cgroups.signals import signal_all

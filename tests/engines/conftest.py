@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.cri import CNI_PLUGINS, Cri, pause_image
+from helpers.cri import CNI_PLUGINS, Cri, pause_image, shell_pause_image
 from helpers.engine_matrix import Results, collect
 from helpers.engines import (
     BUILDAH,
@@ -146,7 +146,7 @@ def podman_engine(
 def cri_tools() -> Path:
     """The directory with crictl and critest."""
     directory = REPOSITORY / "build" / "cri-tools"
-    if not (directory / "critest").exists():
+    if not (directory / "crictl").exists():
         pytest.skip("no crictl and critest: scripts/install-cri-tools build/cri-tools")
     return directory
 
@@ -157,10 +157,14 @@ def cri_daemon(
     runtime_binary: Path,
     engine_runtime: Path,
     image: Path,
+    rootfs: Path,
     prefix: str,
     cri_tools: Path,
 ) -> Iterator[Cri]:
-    """containerd with its CRI plugin for the whole session; see `containerd_daemon`."""
+    """containerd with its CRI plugin for the whole session; see `containerd_daemon`.
+
+    Where systemd runs, it makes the cgroups.
+    """
     _need(CONTAINERD, CTR, RUNC, f"{CNI_PLUGINS}/bridge")
     with new_island("ipc") as island:
         engine = Cri(
@@ -170,10 +174,11 @@ def cri_daemon(
             {"tested": engine_runtime},
             cri_tools / "crictl",
             f"{prefix}cri",
+            systemd=Path("/run/systemd/system").is_dir(),
         )
         try:
             engine.load(image)
-            engine.load(pause_image(workspace))
+            engine.load(shell_pause_image(rootfs, workspace / "shell-pause.tar"))
             engine.container(engine.pod("runc"), IMAGE, "true")
             engine.clean()
             yield engine

@@ -197,7 +197,6 @@ def test_statistics(cri: Cri, pod: str) -> None:
 
 
 def test_limits_and_their_update(cri: Cri, pod: str) -> None:
-    parent = cri.parent
     resources = {"memory_limit_in_bytes": 64 << 20, "cpu_period": 100000, "cpu_quota": 50000}
     container = cri.container(pod, IMAGE, "sleep", "1000", linux={"resources": resources})
 
@@ -208,7 +207,7 @@ def test_limits_and_their_update(cri: Cri, pod: str) -> None:
             ("cpu/{}/cpu.cfs_quota_us", "{}/cpu.max"),
         ):
             for name in names:
-                path = CGROUPS / name.format(f"{parent}/{container}")
+                path = CGROUPS / name.format(cri.cgroup(container))
                 if path.exists():
                     found.append(path.read_text().split()[0])
         return found

@@ -13,7 +13,7 @@ from typing import Any
 
 from helpers.command import Completed, run_command, wait_until
 from helpers.engines import CONTAINERD, CTR, PAUSE, Daemon, install
-from helpers.images import Image, layer_with, static_program, write_images
+from helpers.images import Image, layer_of, layer_with, static_program, write_images
 from helpers.island import Island
 
 REGISTRY = "/usr/bin/docker-registry"
@@ -65,6 +65,8 @@ state = "{directory}/state"
       default_runtime_name = "runc"
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
         runtime_type = "io.containerd.runc.v2"
+        [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+          SystemdCgroup = {systemd}
 """
 _NETWORK = {
     "cniVersion": "0.4.0",
@@ -92,6 +94,7 @@ class Cri:
         handlers: programs of the handlers other than runc.
         crictl: the client.
         parent: of the cgroups of pods.
+        slice: that of systemd for the pods, which then makes the cgroups as kubeadm sets nodes up; or "".
     """
 
     def __init__(
@@ -102,13 +105,16 @@ class Cri:
         handlers: Mapping[str, Path],
         crictl: Path,
         parent: str,
+        *,
+        systemd: bool = False,
     ) -> None:
-        """`installer` is the pyrunc whose `install` makes the handlers known."""
+        """`installer` is the pyrunc whose `install` makes the handlers known, `parent` a name that none has."""
         self.directory = directory
         self.island = island
         self.handlers = handlers
         self.crictl = crictl
-        self.parent = parent
+        self.slice = f"{parent}.slice" if systemd else ""
+        self.parent = slice_path(self.slice) if systemd else parent
         self.logs = directory / "logs"
         self.registry: Daemon | None = None
         self._numbers = 0
@@ -124,7 +130,13 @@ class Cri:
         socket = directory / "containerd.sock"
         config = directory / "config.toml"
         config.write_text(
-            _CONFIG.format(directory=directory, socket=socket, pause=PAUSE, cni=CNI_PLUGINS)
+            _CONFIG.format(
+                directory=directory,
+                socket=socket,
+                pause=PAUSE,
+                cni=CNI_PLUGINS,
+                systemd=str(systemd).lower(),
+            )
         )
         for name, path in handlers.items():
             install(installer, "containerd", config, path, name)
@@ -164,6 +176,8 @@ class Cri:
         """Remove all pods and end the daemons."""
         self.clean()
         self.daemon.stop()
+        if self.slice:
+            run_command(["systemctl", "stop", self.slice])
         if self.registry is not None:
             self.registry.stop()
 
@@ -214,7 +228,8 @@ class Cri:
             "linux": {},
             **config,
         }
-        document["linux"] = {"cgroup_parent": f"/{self.parent}", **document["linux"]}
+        parent = self.slice or f"/{self.parent}"
+        document["linux"] = {"cgroup_parent": parent, **document["linux"]}
         path = self._document(name, document)
         flags = [f"--runtime={handler}"] if handler else []
         return self("runp", *flags, path).stdout.strip()
@@ -248,6 +263,11 @@ class Cri:
         wait_until(lambda: self.status(container)["state"] == state, f"{container}: {state}")
         return self.status(container)
 
+    def cgroup(self, container: str) -> str:
+        """The path of a container's cgroup, in each hierarchy."""
+        name = f"cri-containerd-{container}.scope" if self.slice else container
+        return f"{self.parent}/{name}"
+
     def clean(self) -> None:
         """Remove all pods."""
         if pods := self("pods", "--quiet").stdout.split():
@@ -259,11 +279,24 @@ class Cri:
         return path
 
 
+def slice_path(name: str) -> str:
+    """Where the cgroup of a slice is: that of "a-b.slice" is in that of "a.slice" (systemd.slice(5))."""
+    words = name.removesuffix(".slice").split("-")
+    return "/".join("-".join(words[: n + 1]) + ".slice" for n in range(len(words)))
+
+
 def pause_image(directory: Path) -> Path:
     """An archive of the image of pods."""
     program = static_program(PAUSE_SOURCE, directory)
     image = Image(PAUSE, Entrypoint=["/pause"], Cmd=None)
     return write_images(directory / "pause.tar", [image], [layer_with({"pause": (0o755, program)})])
+
+
+def shell_pause_image(rootfs: Path, archive: Path) -> Path:
+    """The same with a shell instead of a program that has to be compiled."""
+    script = "trap 'exit 0' INT TERM; while :; do sleep 1000 & wait; done"
+    image = Image(PAUSE, Entrypoint=["/bin/sh", "-c", script], Cmd=None)
+    return write_images(archive, [image], [layer_of(rootfs)])
 
 
 def _in_registry(name: str) -> str:

@@ -26,6 +26,7 @@ ENGINES = {
     "test_swarm": "Docker Swarm",
     "test_containerd": "containerd",
     "test_cri": "containerd's CRI plugin, as Kubernetes uses it",
+    "test_cri_systemd": "containerd's CRI plugin with systemd's cgroups",
     "test_critest": "critest",
     "test_podman": "Podman and Buildah",
     "test_podman_v2": "Podman with systemd's cgroups",

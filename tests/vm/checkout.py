@@ -15,6 +15,9 @@ from vm.sessions import Session
 #: Parts of the virtual environment that only serve development; half of its size.
 LEFT_OUT = ("mypy", "mypyc", "ruff", "pip", "setuptools", "librt", "ast_serialize")
 
+#: What is built outside because the machine has no compilers.
+BUILT = (Path("build/cri-tools/crictl"),)
+
 
 def is_needed(path: Path) -> bool:
     """Whether a file of the virtual environment is needed in the machine; `path` is relative to it."""
@@ -50,6 +53,7 @@ def stage(repository: Path, target: Path) -> None:
     _link(repository, target, bytecode)
     environment = repository / ".venv"
     _link(environment, target / ".venv", filter(is_needed, _walk(environment)))
+    _link(repository, target, BUILT)
 
 
 def _link(source: Path, target: Path, paths: Iterable[Path]) -> None:

@@ -27,7 +27,7 @@ PACKAGES = (
     # what pyrunc and its tests need
     "python3 libseccomp2 linux-libc-dev uidmap busybox-static iproute2 iptables procps strace jq git tini",
     # engines and other runtimes
-    "podman netavark conmon containerd runc crun criu ca-certificates",
+    "podman netavark conmon containerd containernetworking-plugins runc crun criu ca-certificates",
 )
 
 #: Modules of the kernel that the disks and the root filesystem need; nothing else goes into the initrd.

@@ -89,6 +89,17 @@ SESSIONS = (
     ),
     Session("system", "", (f"{_INTEGRATION}/test_system_container.py",), {}, 900),
     Session("podman", "", ("tests/engines/test_podman_v2.py",), {}, 600),
+    Session(
+        "containerd",
+        "",
+        (
+            "tests/engines/test_cri_systemd.py",
+            "tests/engines/test_cri.py",
+            "tests/engines/test_containerd.py",
+        ),
+        {},
+        1200,
+    ),
 )
 
 

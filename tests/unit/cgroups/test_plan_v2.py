@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pyrunc.cgroups import CgroupPlan, compile_cgroup
+from pyrunc.cgroups import Cgroup, CgroupPlan, compile_cgroup
 from pyrunc.cgroups.resources_v2 import V2Compiler, io_weight, weight_of_shares
 from pyrunc.cgroups.stats_v2 import pressure
 from pyrunc.cgroups.v2 import place_below
@@ -319,3 +323,31 @@ def test_pressure() -> None:
         "full": {"avg10": 0.0, "avg60": 0.0, "avg300": 0.0, "total": 7},
     }
     assert pressure("") == {}
+
+
+@pytest.mark.parametrize("error", [errno.ENOENT, errno.ENODEV])
+def test_a_cgroup_that_goes_while_it_is_killed(
+    error: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd removes that of a scope whose last process ends."""
+
+    def write(path: str, value: str) -> None:
+        raise OSError(error, os.strerror(error), path)
+
+    monkeypatch.setattr("pyrunc.cgroups.v2.write_text", write)
+    result = plan({"linux": {"cgroupsPath": "/box"}})
+    result.paths[""] = str(tmp_path)
+    Cgroup(result).kill(signal.SIGKILL)
+
+
+def test_what_cannot_be_killed_for_another_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(path: str, value: str) -> None:
+        raise OSError(errno.EACCES, "denied", path)
+
+    monkeypatch.setattr("pyrunc.cgroups.v2.write_text", write)
+    result = plan({"linux": {"cgroupsPath": "/box"}})
+    result.paths[""] = str(tmp_path)
+    with pytest.raises(CgroupError, match="kill"):
+        Cgroup(result).kill(signal.SIGKILL)
