@@ -5,6 +5,8 @@ Environment:
         where musl-gcc is installed. A musl init has a twentieth of the size and starts in an
         eighth of the time of a glibc one; it is copied to a memfd for each container, and counts
         against the container's memory limit until `start`.
+    PYRUNC_LAUNCHER: `image` (the interpreter is part of the launcher, already initialised), or
+        `shared` (the launcher loads libpython). Default: image, where Python has a static library.
     CC: the compiler; default gcc.
 """
 
@@ -35,15 +37,16 @@ CC = shlex.split(os.environ.get("CC", "gcc"))
 HEADERS = [Path(p) for p in glob("csrc/**/*.h", recursive=True)]
 CFFI_MODULES = ["pyrunc/host/shim_build.py:ffi", "pyrunc/host/seccomp_build.py:ffibuilder"]
 
+MACHINE = os.uname().machine
 HARDENING = [
     "-U_FORTIFY_SOURCE",
     "-D_FORTIFY_SOURCE=3",
     "-fstack-protector-strong",
     "-fstack-clash-protection",
 ]
-if os.uname().machine in ("x86_64", "i686"):
+if MACHINE in ("x86_64", "i686"):
     HARDENING.append("-fcf-protection")
-elif os.uname().machine == "aarch64":
+elif MACHINE == "aarch64":
     HARDENING.append("-mbranch-protection=standard")
 CFLAGS = [
     "-std=gnu11",
@@ -196,6 +199,28 @@ def interpreter_config() -> str:
     return "".join(f"#define {name} {value}\n" for name, value in values.items())
 
 
+def static_libpython() -> list[str]:
+    """What links the interpreter into the launcher; [] where there is none to link."""
+    kind = os.environ.get("PYRUNC_LAUNCHER", "image")
+    if kind not in ("image", "shared"):
+        raise SystemExit(f"PYRUNC_LAUNCHER={kind}: must be image or shared")
+    library = os.path.join(*map(sysconfig.get_config_var, ("LIBPL", "LIBRARY")))
+    if kind == "shared" or MACHINE not in ("x86_64", "aarch64") or not os.path.exists(library):
+        return []
+    variables = map(sysconfig.get_config_var, ("MODLIBS", "LIBS", "SYSLIBS"))
+    words = [word for value in variables for word in (value or "").split()]
+
+    def is_static(word: str) -> bool:
+        return os.path.isabs(output_of([*CC, f"-print-file-name=lib{word[2:]}.a"]))
+
+    # not every system has these, and they are small
+    inside = [word for word in ("-lexpat", "-lz") if word in words and is_static(word)]
+    return [
+        *(library, "-Wl,-Bstatic", *inside, "-Wl,-Bdynamic"),
+        *dict.fromkeys(word for word in words if word not in inside),
+    ]
+
+
 def build_launcher(output: Path, work: Path, packages: Path) -> None:
     """The `pyrunc` of bin/, with the modules that were built into `packages`."""
     config = work / "launcher_config.h"
@@ -204,13 +229,25 @@ def build_launcher(output: Path, work: Path, packages: Path) -> None:
     freeze = [sys.executable, "-X", "no_debug_ranges", "csrc/launcher/freeze.py"]
     freeze += [str(packages), str(work)]
     subprocess.run(freeze, check=True)
-    frozen = [work / "frozen_modules.h", work / "frozen_modules.bin"]
+    inputs = [config, work / "frozen_modules.h", work / "frozen_modules.bin", Path("setup.py")]
+    includes = [f"-I{work}", "-isystem", sysconfig.get_path("include")]
     sources = [Path("csrc/launcher/launcher.c")]
-    command = [
-        *(*CC, "-O2", *CFLAGS, "-fPIE", "-pie", *LDFLAGS, "-s", f"-I{work}"),
-        *("-isystem", sysconfig.get_path("include"), "-o", str(output), *map(str, sources), "-ldl"),
-    ]
-    compile_c(output, sources, command, [config, *frozen, Path("setup.py")])
+    libraries = static_libpython()
+    if not libraries:
+        command = [*CC, "-O2", *CFLAGS, "-fPIE", "-pie", *LDFLAGS, "-s", *includes]
+        command += ["-o", str(output), *map(str, sources), "-ldl"]
+        compile_c(output, sources, command, inputs)
+        return
+    # an interpreter that starts from nothing, and from it the one that is installed: image.c
+    blank = work / "pyrunc-blank"
+    sources.append(Path("csrc/launcher/image.c"))
+    wraps = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "free")]
+    command = [*CC, "-O2", *CFLAGS, "-DPYRUNC_IMAGE", "-fno-pie", "-no-pie", *includes, *LDFLAGS]
+    command += [*wraps, "-Wl,--export-dynamic", "-s", "-o", str(blank), *map(str, sources)]
+    compile_c(blank, sources, [*command, *libraries], [*inputs, Path("csrc/launcher/image.h")])
+    if not output.exists() or output.stat().st_mtime <= blank.stat().st_mtime:
+        output.unlink(missing_ok=True)
+        subprocess.run([str(blank), "--make-image", str(output)], check=True)
 
 
 class BuildPy(build_py):
@@ -299,6 +336,7 @@ class Analyze(Command):
         for source in sorted(glob("csrc/**/*.c", recursive=True)):
             output = work / "analyze" / source.replace("/", "-").replace(".c", ".o")
             includes = ["-Icsrc", f"-I{work}", "-isystem", sysconfig.get_path("include")]
+            includes.append("-DPYRUNC_IMAGE")
             for name, command in (
                 ("gcc", [*CC, "-O2", "-fanalyzer", *CFLAGS, "-fPIC", "-c"]),
                 ("clang", CLANG_ANALYZER),

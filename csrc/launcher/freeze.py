@@ -26,6 +26,9 @@ STDLIB = {name: Path(__file__).with_name(f"lean_{name}.py") for name in ("encodi
 #: Imported by the frozen package first of all.
 EXTENSIONS = "pyrunc_extensions"
 
+#: The launcher's own: what its image imports, and what is done when it starts.
+OWN = {f"pyrunc_{name}": Path(__file__).with_name(f"{name}.py") for name in ("preload", "resume")}
+
 #: Stands for `os` in the modules of the package.
 LEAN_OS = "pyrunc.host.lean_os"
 
@@ -92,7 +95,7 @@ def modules(packages: Path) -> list[tuple[str, Path]]:
 
     A module of the package that asks for its own file is left where that file is.
     """
-    found = [*STDLIB.items(), (EXTENSIONS, Path(__file__).with_name("extensions.py"))]
+    found = [*STDLIB.items(), *OWN.items(), (EXTENSIONS, Path(__file__).with_name("extensions.py"))]
     for path in sorted((packages / PACKAGE).rglob("*.py")):
         if "__file__" in path.read_text(encoding="utf-8"):
             continue

@@ -8,11 +8,18 @@
 // on finding, reading and checking files; what is not among them is imported from the package's
 // directory as usual.
 //
-// The shared libpython that the package was built for is loaded with dlopen, not linked, so that a
-// host without it still has a runtime: then the interpreter is executed instead, which costs about
-// one third more start-up time.
+// Where the package was built with a static libpython, that is part of this executable, and so is
+// the memory of an interpreter that has been initialised and has imported the modules of the
+// commands that engines call (image.c): what is left to do at the start is to make it that of this
+// process.
+//
+// Otherwise (PYRUNC_IMAGE is not defined) the shared libpython is loaded with dlopen, not linked,
+// so that a host without it still has a runtime: then the interpreter is executed instead.
 
 #include <Python.h>
+#ifdef PYRUNC_IMAGE
+#include "image.h"
+#endif
 // https://docs.python.org/3/c-api/init_config.html#multi-phase-initialization-private-provisional-api
 PyAPI_FUNC(PyStatus) _Py_InitializeMain(void);
 
@@ -26,6 +33,7 @@ PyAPI_FUNC(PyStatus) _Py_InitializeMain(void);
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/personality.h>
 #include <unistd.h>
 
 // Written by setup.py from the interpreter that builds the package.
@@ -241,6 +249,15 @@ struct python {
 	const struct _frozen **frozen; // PyImport_FrozenModules
 };
 
+#ifdef PYRUNC_IMAGE
+static bool load_python(struct python *python)
+{
+#define RESOLVE(name) python->name = name;
+	PYTHON_API(RESOLVE)
+	python->frozen = &PyImport_FrozenModules;
+	return true;
+}
+#else
 static bool load_python(struct python *python)
 {
 	void *library = NULL;
@@ -260,6 +277,7 @@ static bool load_python(struct python *python)
 	python->frozen = dlsym(library, "PyImport_FrozenModules");
 	return python->frozen && version && *version >> 16 == PY_VERSION_HEX >> 16;
 }
+#endif
 
 #define CHECK(expression)                                                                          \
 	do {                                                                                       \
@@ -305,7 +323,13 @@ static void initialise(const struct python *py, const struct search_path *search
 		append(py, &config.module_search_paths, search->entries[i]);
 	config.module_search_paths_set = 1;
 	config.use_frozen_modules = 1;
-	append(py, &config.xoptions, format_path("pyrunc=%s", search->package));
+	append(py, &config.xoptions,
+	       format_path("pyrunc=%s", search->package ? search->package : ""));
+#ifdef PYRUNC_IMAGE
+	// The image is the same whenever it is made. docs/security.md says what that means.
+	config.use_hash_seed = 1;
+	config.hash_seed = 1;
+#endif
 	CHECK(py->PyConfig_SetBytesArgv(&config, argc, argv));
 	config._init_main = 0;
 	CHECK(py->Py_InitializeFromConfig(&config));
@@ -328,6 +352,98 @@ static void offer_frozen_modules(const struct python *py)
 	}
 	*py->frozen = table;
 }
+
+#ifdef PYRUNC_IMAGE
+// Standard error, while an image is made.
+static int messages = -1;
+
+__attribute__((noreturn)) static void fail(void)
+{
+	if (messages >= 0)
+		dup2(messages, STDERR_FILENO);
+	PyErr_Print();
+	_exit(1);
+}
+
+static PyObject *checked(PyObject *object)
+{
+	if (!object)
+		fail();
+	return object;
+}
+
+static void add(PyObject *list, PyObject *item)
+{
+	if (PyList_Append(list, checked(item)) < 0)
+		fail();
+	Py_DECREF(item);
+}
+
+// When the package is built: write the executable that the installed one is to be.
+__attribute__((noreturn)) static void make_image(const struct python *py, char *path)
+{
+	const struct search_path search = {
+	    .entries = {stdlib_paths[0], stdlib_paths[1]},
+	    .count = stdlib_paths[1] ? 2 : 1,
+	};
+	char *arguments[] = {"pyrunc", NULL};
+
+	// The same image whenever and wherever it is made.
+	if (!(personality(0xffffffff) & ADDR_NO_RANDOMIZE) && personality(ADDR_NO_RANDOMIZE) >= 0) {
+		execl("/proc/self/exe", "pyrunc", "--make-image", path, NULL);
+		die("/proc/self/exe: %s", strerror(errno));
+	}
+	for (int number = 1; number < NSIG; number++)
+		signal(number, SIG_DFL);
+	survive_sigpipe();
+	clearenv();
+	// the interpreter remembers how far its standard files have been written
+	messages = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		close(fd);
+		if (open("/dev/null", O_RDWR) != fd)
+			_exit(1);
+	}
+	image_record();
+	offer_frozen_modules(py);
+	initialise(py, &search, 1, arguments);
+	checked(PyImport_ImportModule("pyrunc_preload"));
+	PyThreadState_Get()->native_thread_id = 0;
+	dup2(messages, STDERR_FILENO);
+	messages = -1;
+	image_write(path);
+	_exit(0);
+}
+
+// Be an interpreter as one that has just started, in a process that has nothing but its memory: as
+// after a fork, but that arguments, environment and files are others.
+static void resume(const struct search_path *search, int argc, char **argv)
+{
+	PyObject *arguments, *path, *environment, *ignored, *module;
+
+	PyOS_AfterFork_Child();
+	PyThreadState_Get()->thread_id = PyThread_get_thread_ident();
+	arguments = checked(PyList_New(0));
+	for (int i = 0; i < argc; i++)
+		add(arguments, PyUnicode_DecodeFSDefault(argv[i]));
+	path = checked(PyList_New(0));
+	for (size_t i = 0; i < search->count; i++)
+		add(path, PyUnicode_DecodeFSDefault(search->entries[i]));
+	environment = checked(PyList_New(0));
+	for (char **entry = environ; *entry; entry++)
+		add(environment, PyBytes_FromString(*entry));
+	ignored = checked(PyList_New(0));
+	for (int number = 1; number < NSIG; number++) {
+		struct sigaction action;
+
+		if (sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN)
+			add(ignored, PyLong_FromLong(number));
+	}
+	module = checked(PyImport_ImportModule("pyrunc_resume"));
+	checked(PyObject_CallMethod(module, "resume", "NNsNN", arguments, path, search->package,
+				    environment, ignored));
+}
+#endif
 
 static int call_main(const struct python *py)
 {
@@ -352,8 +468,15 @@ run_embedded(const struct python *py, const struct search_path *search, int argc
 {
 	int code;
 
-	offer_frozen_modules(py);
-	initialise(py, search, argc, argv);
+#ifdef PYRUNC_IMAGE
+	if (image_is_made()) {
+		resume(search, argc, argv);
+	} else
+#endif
+	{
+		offer_frozen_modules(py);
+		initialise(py, search, argc, argv);
+	}
 	code = call_main(py);
 	if (code < 0) {
 		py->PyErr_Print();
@@ -403,6 +526,11 @@ int main(int argc, char **argv)
 	struct python python;
 
 	fill_standard_descriptors();
+#ifdef PYRUNC_IMAGE
+	if (!image_is_made() && argc == 3 && !strcmp(argv[1], "--make-image") &&
+	    load_python(&python))
+		make_image(&python, argv[2]);
+#endif
 	for (size_t i = 0; stdlib_paths[i]; i++)
 		add_path(&search, stdlib_paths[i]);
 	find_package(&search);

@@ -73,6 +73,10 @@ def _main(words: list[str]) -> int:
         raise
     except OSError as error:
         return _fail(_describe(error), command.failure_code)
+    except ImportError as error:
+        if error.path is None:
+            return _defect(error, command.failure_code)
+        return _fail(str(error), command.failure_code)  # a compiled module cannot be loaded
     except Exception as error:
         return _defect(error, command.failure_code)
 

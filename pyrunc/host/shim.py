@@ -9,11 +9,27 @@ import os
 
 import pyrunc
 from pyrunc.errors import HostError
-from pyrunc.host._shim import ffi, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from pyrunc.host._shim import ffi, lib
+else:
+
+    class _OnDemand:
+        """Stands for a part of the compiled module, which is loaded when something of it is used."""
+
+        def __init__(self, part: str) -> None:
+            self.part = part
+
+        def __getattr__(self, name: str) -> object:
+            from pyrunc.host import _shim
+
+            globals().update(ffi=_shim.ffi, lib=_shim.lib)
+            return getattr(globals()[self.part], name)
+
+    ffi, lib = _OnDemand("ffi"), _OnDemand("lib")
 
 F_ADD_SEALS = 1033
 F_SEAL_ALL = 0x0001 | 0x0002 | 0x0004 | 0x0008  # SEAL, SHRINK, GROW, WRITE
@@ -24,10 +40,13 @@ MFD_EXEC = 0x0010
 PR_SET_CHILD_SUBREAPER = 36
 CLONE_NEWNET = 0x40000000
 
-INIT_PATH = os.path.join(pyrunc.__path__[0], "libexec", "pyrunc-init")
-
 _init_fd = -1
 _init_lock = _thread.allocate_lock()
+
+
+def init_path() -> str:
+    """Where pyrunc-init is installed."""
+    return os.path.join(pyrunc.__path__[0], "libexec", "pyrunc-init")
 
 
 def _memfd(name: str, flags: int) -> int:
@@ -58,9 +77,9 @@ def init_executable() -> int:
 
 def _sealed_copy() -> int:
     try:
-        source = os.open(INIT_PATH, os.O_RDONLY | os.O_CLOEXEC)
+        source = os.open(init_path(), os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise HostError(f"{INIT_PATH}: {error.strerror}: pyrunc is not installed") from None
+        raise HostError(f"{init_path()}: {error.strerror}: pyrunc is not installed") from None
     try:
         fd = _memfd("pyrunc-init", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC)
         while os.sendfile(fd, source, None, 1 << 24):

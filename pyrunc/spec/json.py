@@ -7,8 +7,6 @@ accepts other cases of a name).
 
 from __future__ import annotations
 
-import _json
-
 from pyrunc.errors import BundleError
 
 TYPE_CHECKING = False
@@ -90,6 +88,8 @@ def loads(data: bytes, source: str, nulls: bool = True) -> object:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise BundleError(f"{source}: not JSON: {_encoding(data, error.start)}") from None
+    import _json
+
     scan = _json.make_scanner(_context if nulls else _context_without_nulls)
     try:
         start = 0
@@ -134,6 +134,8 @@ def dumps(value: object, indent: int = 0) -> str:
     """
     if indent:
         return "".join(_indented(value, " " * indent, "\n"))
+    import _json
+
     encode = _json.make_encoder(
         None, _refuse, _json.encode_basestring_ascii, None, ":", ",", False, False, False
     )
@@ -141,6 +143,8 @@ def dumps(value: object, indent: int = 0) -> str:
 
 
 def _indented(value: object, step: str, newline: str) -> Iterator[str]:
+    import _json
+
     inner = newline + step
     if isinstance(value, dict) and value:
         separator = "{"

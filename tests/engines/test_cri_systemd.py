@@ -25,7 +25,8 @@ pytestmark = [
 
 HANDLERS = ("tested", "runc")
 PROPERTIES = (
-    *("ActiveState", "CollectMode", "DefaultDependencies", "Delegate", "KillMode", "Slice"),
+    # not CollectMode: runc 1.1 leaves units behind that failed
+    *("ActiveState", "DefaultDependencies", "Delegate", "KillMode", "Slice"),
     *("CPUAccounting", "IOAccounting", "MemoryAccounting", "TasksAccounting"),
     *("AllowedCPUs", "CPUQuotaPerSecUSec", "MemoryMax", "MemorySwapMax", "TasksMax"),
 )

@@ -188,6 +188,7 @@ class Cri:
             self.crictl,
             f"--runtime-endpoint={endpoint}",
             f"--image-endpoint={endpoint}",
+            "--timeout=60s",  # an emulated machine is slow
             *arguments,
         )
 

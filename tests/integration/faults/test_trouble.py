@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,6 +118,7 @@ def test_a_container_from_before_a_reboot(
 ) -> None:
     """Its state is left, its pid is somebody else's, and neither its cgroup nor its mounts are there."""
     with subprocess.Popen(["sleep", "1000"]) as other:
+        time.sleep(0.05)  # several of the ticks that tell when a process started
         bundle.args("sleep", "1000")
         runtime.create(container_id, bundle.path)
         if status != "created":
