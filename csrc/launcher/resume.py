@@ -7,7 +7,7 @@ installed, is set here; launcher.c has the rest.
 import posix
 import sys
 from _io import open
-from _signal import SIG_IGN, signal
+from _signal import SIG_IGN, SIGINT, default_int_handler, signal
 
 
 def resume(arguments, path, package, environment, ignored):
@@ -23,6 +23,7 @@ def resume(arguments, path, package, environment, ignored):
         name, separator, value = entry.partition(b"=")
         if separator and name:
             posix.environ.setdefault(name, value)
+    signal(SIGINT, default_int_handler)  # as is done when _signal is first imported
     for number in ignored:
         signal(number, SIG_IGN)
     # as they are made by an interpreter that starts in UTF-8 mode
