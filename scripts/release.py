@@ -22,7 +22,12 @@ WORK = ROOT / "build" / "release"
 GENERATOR = "cyclonedx-bom>=7,<8"
 
 #: Debian packages whose code is part of what we build, and where it ends up.
-LINKED = {"musl-dev": "linked statically into pyrunc-init"}
+LINKED = {
+    "musl-dev": "linked statically into pyrunc-init",
+    f"libpython3.{sys.version_info.minor}-dev": "the interpreter in the launcher",
+    "libexpat1-dev": "a part of the interpreter in the launcher",
+    "zlib1g-dev": "a part of the interpreter in the launcher",
+}
 #: Those whose libraries it is linked with.
 NEEDED = {"libseccomp2": "loaded by pyrunc.host._seccomp"}
 
