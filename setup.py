@@ -244,7 +244,7 @@ def build_launcher(output: Path, work: Path, packages: Path) -> None:
     wraps = [f"-Wl,--wrap={name}" for name in ("malloc", "calloc", "realloc", "free")]
     command = [*CC, "-O2", *CFLAGS, "-DPYRUNC_IMAGE", "-fno-pie", "-no-pie", *includes, *LDFLAGS]
     command += [*wraps, "-Wl,--export-dynamic", "-s", "-o", str(blank), *map(str, sources)]
-    compile_c(blank, sources, [*command, *libraries], [*inputs, Path("csrc/launcher/image.h")])
+    compile_c(blank, sources, [*command, *libraries], [*inputs, *HEADERS])
     if not output.exists() or output.stat().st_mtime <= blank.stat().st_mtime:
         output.unlink(missing_ok=True)
         subprocess.run([str(blank), "--make-image", str(output)], check=True)

@@ -11,6 +11,7 @@
 // --wrap).
 
 #include "image.h"
+#include "launcher.h"
 
 #include <Python.h>
 
@@ -20,7 +21,6 @@
 #include <inttypes.h>
 #include <link.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,18 +69,6 @@ void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *pointer, size_t size);
 void __wrap_free(void *pointer);
-
-__attribute__((format(printf, 1, 2), noreturn)) static void give_up(const char *format, ...)
-{
-	va_list args;
-
-	fputs("image: ", stderr);
-	va_start(args, format);
-	vfprintf(stderr, format, args);
-	va_end(args);
-	fputc('\n', stderr);
-	_exit(1);
-}
 
 static bool in_room(const void *pointer)
 {
@@ -185,37 +173,24 @@ void image_record(void)
 
 	if (mmap(guard, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1,
 		 0) != guard)
-		give_up("the heap cannot be kept away: %s", strerror(errno));
+		die("image: the heap cannot be kept away: %s", strerror(errno));
 	PyObject_SetArenaAllocator(&arenas);
 	image.recording = true;
 }
 
-static void *new_buffer(size_t size)
-{
-	void *buffer = __real_calloc(1, size);
-
-	if (!buffer)
-		give_up("out of memory");
-	return buffer;
-}
-
-static char *read_executable(size_t *size)
+// A private copy of the file of this executable.
+static char *map_executable(size_t *size)
 {
 	int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	struct stat status;
 	char *data;
 
 	if (fd < 0 || fstat(fd, &status) < 0)
-		give_up("/proc/self/exe: %s", strerror(errno));
+		die("image: /proc/self/exe: %s", strerror(errno));
 	*size = (size_t)status.st_size;
-	data = new_buffer(*size);
-	for (size_t done = 0; done < *size;) {
-		ssize_t count = read(fd, data + done, *size - done);
-
-		if (count <= 0)
-			give_up("/proc/self/exe cannot be read");
-		done += (size_t)count;
-	}
+	data = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	if (data == MAP_FAILED)
+		die("image: /proc/self/exe: %s", strerror(errno));
 	close(fd);
 	return data;
 }
@@ -228,17 +203,17 @@ static ElfW(Phdr) * writable_segment(char *executable)
 	ElfW(Phdr) *found = NULL;
 
 	if (header->e_type != ET_EXEC)
-		give_up("the executable is not linked at a fixed address");
+		die("image: the executable is not linked at a fixed address");
 	for (size_t i = 0; i < header->e_phnum; i++) {
 		if (segments[i].p_type != PT_LOAD || !(segments[i].p_flags & PF_W))
 			continue;
 		if (found)
-			give_up("the executable has several writable segments");
+			die("image: the executable has several writable segments");
 		found = &segments[i];
 	}
 	if (!found || found->p_vaddr + found->p_memsz != (uintptr_t)_end ||
 	    image_room + ROOM_SIZE != _end)
-		give_up("the room is not at the end of the variables");
+		die("image: the room is not at the end of the variables");
 	return found;
 }
 
@@ -286,7 +261,7 @@ static void check_addresses(const char *copy, uintptr_t start, size_t size)
 	munmap(heap_guard(), PAGE);
 	maps = fopen("/proc/self/maps", "re");
 	if (!maps)
-		give_up("/proc/self/maps: %s", strerror(errno));
+		die("image: /proc/self/maps: %s", strerror(errno));
 	while (fgets(line, sizeof(line), maps)) {
 		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR, &from, &to) != 2 ||
 		    from < (uintptr_t)_end)
@@ -303,13 +278,13 @@ static void check_addresses(const char *copy, uintptr_t start, size_t size)
 	}
 	fclose(maps);
 	if (found)
-		give_up("%zu addresses would not be valid in another process", found);
+		die("image: %zu addresses would not be valid in another process", found);
 }
 
 void image_write(const char *path)
 {
 	size_t file_size, offset, size, kept;
-	char *executable = read_executable(&file_size);
+	char *executable = map_executable(&file_size);
 	ElfW(Phdr) *segment = writable_segment(executable);
 	ElfW(Ehdr) *header = (ElfW(Ehdr) *)(void *)executable;
 	char *copy;
@@ -319,7 +294,9 @@ void image_write(const char *path)
 	image.made = true;
 	size = (uintptr_t)image_room + image.used - segment->p_vaddr;
 	kept = (uintptr_t)data_start - segment->p_vaddr;
-	copy = new_buffer(size);
+	copy = __real_calloc(1, size);
+	if (!copy)
+		die("image: out of memory");
 	memcpy(copy, executable + segment->p_offset, segment->p_filesz);
 	memcpy(copy + kept, data_start, size - kept);
 	clear_copies(copy, segment->p_vaddr, size);
@@ -335,5 +312,5 @@ void image_write(const char *path)
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
 	if (fd < 0 || pwrite(fd, executable, file_size, 0) != (ssize_t)file_size ||
 	    pwrite(fd, copy, size, (off_t)offset) != (ssize_t)size || close(fd) < 0)
-		give_up("%s: %s", path, strerror(errno));
+		die("image: %s: %s", path, strerror(errno));
 }

@@ -16,6 +16,7 @@
 // Otherwise (PYRUNC_IMAGE is not defined) the shared libpython is loaded with dlopen, not linked,
 // so that a host without it still has a runtime: then the interpreter is executed instead.
 
+#include "launcher.h"
 #include <Python.h>
 #ifdef PYRUNC_IMAGE
 #include "image.h"
@@ -72,7 +73,7 @@ struct search_path {
 	const char *package; // the one that holds the package
 };
 
-__attribute__((format(printf, 1, 2), noreturn)) static void die(const char *format, ...)
+void die(const char *format, ...)
 {
 	va_list args;
 
