@@ -187,7 +187,7 @@ def cri_daemon(
     remove_cgroups(f"{prefix}cri")
 
 
-def _check(engine: Containerd | Docker | Podman, leaks: Leaks) -> None:
+def _check(engine: Containerd | Cri | Docker | Podman, leaks: Leaks) -> None:
     engine.clean()
     left = leaks.found()
     if left:
@@ -201,6 +201,14 @@ def containerd(containerd_daemon: Containerd, workspace: Path, prefix: str) -> I
     leaks = Leaks(workspace, prefix)
     yield containerd_daemon
     _check(containerd_daemon, leaks)
+
+
+@pytest.fixture
+def cri(cri_daemon: Cri, workspace: Path, prefix: str) -> Iterator[Cri]:
+    """The CRI plugin; once its pods are removed, nothing may be left of them."""
+    leaks = Leaks(workspace, prefix)
+    yield cri_daemon
+    _check(cri_daemon, leaks)
 
 
 @pytest.fixture

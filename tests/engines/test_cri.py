@@ -5,31 +5,19 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from helpers.command import wait_until
 from helpers.cri import Cri
 from helpers.engines import IMAGE, RUNC
-from helpers.leaks import CGROUPS, Leaks
+from helpers.leaks import CGROUPS
 from helpers.terminal import TerminalProcess
 
 pytestmark = [pytest.mark.root, pytest.mark.engines]
 
 HANDLER = "tested"
 LOOP = "n=0; while :; do n=$((n+1)); echo $n; sleep 0.05; done"
-
-
-@pytest.fixture
-def cri(cri_daemon: Cri, workspace: Path, prefix: str) -> Iterator[Cri]:
-    """The plugin; once its pods are removed, nothing may be left of them."""
-    leaks = Leaks(workspace, prefix)
-    yield cri_daemon
-    cri_daemon.clean()
-    if left := leaks.found():
-        leaks.remove()
-        pytest.fail("left behind:\n  " + "\n  ".join(left))
 
 
 @pytest.fixture

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from helpers.command import wait_until
 from helpers.cri import Cri
 from helpers.engines import IMAGE, Containerd
-from helpers.leaks import CGROUPS, Leaks
+from helpers.leaks import CGROUPS
+from helpers.systemd import show
 
 from pyrunc.host.facts import HostFacts
 
@@ -40,22 +41,6 @@ RESOURCES = {
     "cpuset_cpus": "0",
     "unified": {"pids.max": "33"},
 }
-
-
-def show(unit: str, *names: str) -> dict[str, str]:
-    """Properties of a unit as systemctl shows them."""
-    output = subprocess.check_output(
-        ["systemctl", "show", unit, *(f"--property={name}" for name in names)], text=True
-    )
-    return dict(line.split("=", 1) for line in output.splitlines())
-
-
-@pytest.fixture
-def cri(cri_daemon: Cri, workspace: Path, prefix: str) -> Iterator[Cri]:
-    leaks = Leaks(workspace, prefix)
-    yield cri_daemon
-    cri_daemon.clean()
-    assert leaks.found() == []
 
 
 @pytest.fixture

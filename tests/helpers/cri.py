@@ -15,6 +15,7 @@ from helpers.command import Completed, run_command, wait_until
 from helpers.engines import CONTAINERD, CTR, PAUSE, Daemon, install
 from helpers.images import Image, layer_of, layer_with, static_program, write_images
 from helpers.island import Island
+from pyrunc.cgroups.unit import slice_path
 
 REGISTRY = "/usr/bin/docker-registry"
 CNI_PLUGINS = "/usr/lib/cni"
@@ -114,7 +115,7 @@ class Cri:
         self.handlers = handlers
         self.crictl = crictl
         self.slice = f"{parent}.slice" if systemd else ""
-        self.parent = slice_path(self.slice) if systemd else parent
+        self.parent = slice_path(self.slice)[1:] if systemd else parent
         self.logs = directory / "logs"
         self.registry: Daemon | None = None
         self._numbers = 0
@@ -278,12 +279,6 @@ class Cri:
         path = self.directory / f"{name}.json"
         path.write_text(json.dumps(document))
         return path
-
-
-def slice_path(name: str) -> str:
-    """Where the cgroup of a slice is: that of "a-b.slice" is in that of "a.slice" (systemd.slice(5))."""
-    words = name.removesuffix(".slice").split("-")
-    return "/".join("-".join(words[: n + 1]) + ".slice" for n in range(len(words)))
 
 
 def pause_image(directory: Path) -> Path:

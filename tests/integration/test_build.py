@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers.checkout import copy_checkout
 
 from pyrunc.host import shim
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def output_of(*command: str | Path, cwd: Path | None = None) -> str:
@@ -92,15 +91,9 @@ def test_functions_of_the_c_library_are_checked(runtime_binary: Path) -> None:
 @pytest.mark.slow
 def test_the_wheel_is_reproducible(tmp_path: Path) -> None:
     digests = set()
-    files = output_of("git", "ls-files", "-z", cwd=REPOSITORY).rstrip("\0").split("\0")
     for place in ("here", "elsewhere/and/deeper"):
         copy = tmp_path / place
-        copy.mkdir(parents=True)
-        for name in files:
-            target = copy / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes((REPOSITORY / name).read_bytes())
-            target.chmod((REPOSITORY / name).stat().st_mode)
+        copy_checkout(copy)
         flags = ("--no-build-isolation", "--no-deps", "--quiet", "-w", copy / "out")
         subprocess.run(
             [sys.executable, "-m", "pip", "wheel", *flags, copy],

@@ -20,6 +20,7 @@ from helpers.bundle import Bundle
 from helpers.cgroups import Sleepers, devices_in, end
 from helpers.leaks import Leaks, remove_tree
 from helpers.runtime import Runtime
+from helpers.systemd import show
 
 from pyrunc.cgroups import Cgroup, compile_cgroup
 from pyrunc.errors import CgroupError
@@ -39,14 +40,6 @@ pytestmark = [
 
 PREFIX = f"pyrunctest{os.getpid()}"
 Make = Callable[..., Cgroup]
-
-
-def show(unit: str, *names: str) -> dict[str, str]:
-    """Properties of a unit as systemctl shows them."""
-    output = subprocess.check_output(
-        ["systemctl", "show", unit, *(f"--property={name}" for name in names)], text=True
-    )
-    return dict(line.split("=", 1) for line in output.splitlines())
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from helpers.bundle import Bundle
+from helpers.checkout import copy_checkout
 from helpers.runtime import Runtime
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SITE = sysconfig.get_path("purelib")
 KINDS = ("image", "shared")
 
@@ -21,11 +21,7 @@ KINDS = ("image", "shared")
 def install(kind: str, directory: Path, **environment: str) -> Path:
     """Build a launcher and put it below `directory`, with the package that is installed already."""
     source = directory / "source"
-    source.mkdir(parents=True)
-    files = subprocess.check_output(["git", "ls-files", "-z"], cwd=REPOSITORY, text=True)
-    for name in files.rstrip("\0").split("\0"):
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(REPOSITORY / name, source / name)
+    copy_checkout(source)
     subprocess.run(
         [sys.executable, "setup.py", "-q", "build_py", "build_scripts"],
         cwd=source,

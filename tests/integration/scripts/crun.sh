@@ -1,13 +1,7 @@
 #!/bin/sh
 # What is spelled as crun has it. $RUNC: crun, or what stands in for it.
 set -u
-runc() { "$RUNC" --root "$ROOT" "$@"; }
-keep() { # NAME COMMAND…
-	name=$1
-	shift
-	"$@" >"$OUT/$name" 2>"$OUT/$name.err"
-	echo "$name $?" >>"$OUT/codes"
-}
+. "$(dirname "$0")/keep"
 
 cd "$BUNDLE" || exit 1
 mv config.json other.json

@@ -2,13 +2,7 @@
 # A container from its bundle to its end, as the manual pages of runc have it.
 # $RUNC: the runtime; $ROOT: its state; $BUNDLE, $ID; $OUT: where the outputs go. Others' scripts look so.
 set -u
-runc() { "$RUNC" --root "$ROOT" "$@"; }
-keep() { # NAME COMMAND…
-	name=$1
-	shift
-	"$@" >"$OUT/$name" 2>"$OUT/$name.err"
-	echo "$name $?" >>"$OUT/codes"
-}
+. "$(dirname "$0")/keep"
 
 cd "$BUNDLE" || exit 1
 keep create runc create --pid-file "$OUT/pid" "$ID" </dev/null

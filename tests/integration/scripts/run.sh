@@ -1,13 +1,7 @@
 #!/bin/sh
 # `run` in its forms, and the documents that need no container.
 set -u
-runc() { "$RUNC" --root "$ROOT" "$@"; }
-keep() {
-	name=$1
-	shift
-	"$@" >"$OUT/$name" 2>"$OUT/$name.err"
-	echo "$name $?" >>"$OUT/codes"
-}
+. "$(dirname "$0")/keep"
 
 cd "$BUNDLE" || exit 1
 set_args() { # ARG…: the program of config.json
