@@ -18,6 +18,7 @@ class Summary(NamedTuple):
     failed: int
     skipped: int
     problem: str
+    failures: tuple[str, ...] = ()
 
 
 def summarize(session: Session, directory: Path, statuses: dict[str, int]) -> Summary:
@@ -26,9 +27,16 @@ def summarize(session: Session, directory: Path, statuses: dict[str, int]) -> Su
     if session.name not in statuses or not path.exists():
         return Summary(session.name, 0, 0, 0, "did not run to its end")
     counts = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
+    failures = []
     for suite in ElementTree.parse(path).getroot().iter("testsuite"):
         for key in counts:
             counts[key] += int(suite.get(key, 0))
+        for case in suite.iter("testcase"):
+            failures += [
+                f"{case.get('classname')}::{case.get('name')}\n{_end_of(result.text or '')}"
+                for result in case
+                if result.tag in ("failure", "error")
+            ]
     failed = counts["failures"] + counts["errors"]
     passed = counts["tests"] - failed - counts["skipped"]
     problem = ""
@@ -36,7 +44,12 @@ def summarize(session: Session, directory: Path, statuses: dict[str, int]) -> Su
         problem = f"exit status {statuses[session.name]}"
     elif not passed:
         problem = "no test passed"
-    return Summary(session.name, passed, failed, counts["skipped"], problem)
+    return Summary(session.name, passed, failed, counts["skipped"], problem, tuple(failures))
+
+
+def _end_of(traceback: str, lines: int = 30) -> str:
+    """The part that says what went wrong."""
+    return "\n".join(f"    {line}" for line in traceback.splitlines()[-lines:])
 
 
 def read_statuses(directory: Path) -> dict[str, int]:
@@ -49,8 +62,9 @@ def read_statuses(directory: Path) -> dict[str, int]:
 
 
 def report(summaries: list[Summary]) -> str:
-    """The summary as a person reads it; its last line is the sum."""
-    lines = [
+    """The summary as a person reads it: what failed, each session, and in the last line the sum."""
+    lines = [f"{s.name}: FAILED {failure}" for s in summaries for failure in s.failures]
+    lines += [
         f"{s.name}: {s.passed} passed, {s.failed} failed, {s.skipped} skipped"
         + (f" ({s.problem})" if s.problem else "")
         for s in summaries

@@ -91,6 +91,19 @@ def test_a_session_with_a_problem(
     assert summarize(ROOT, tmp_path, {"root": status}).problem == problem
 
 
+def test_what_failed_is_reported_with_the_end_of_its_traceback(tmp_path: Path) -> None:
+    traceback = "\n".join(f"line {number}" for number in range(100))
+    (tmp_path / "root.xml").write_text(
+        '<testsuites><testsuite tests="2" failures="1" errors="0" skipped="0">'
+        '<testcase classname="tests.integration.test_a" name="test_good" time="1"/>'
+        f'<testcase classname="tests.integration.test_a" name="test_bad"><failure>{traceback}</failure>'
+        "</testcase></testsuite></testsuites>"
+    )
+    lines = report([summarize(ROOT, tmp_path, {"root": 1})]).splitlines()
+    assert lines[0] == "root: FAILED tests.integration.test_a::test_bad"
+    assert lines[1:-2] == [f"    line {number}" for number in range(70, 100)]
+
+
 def test_a_session_that_was_cut_short(tmp_path: Path) -> None:
     assert summarize(ROOT, tmp_path, {"root": 0}).problem == "did not run to its end"
     write_junit(tmp_path, tests=5, failures=0, errors=0, skipped=0)
