@@ -325,7 +325,8 @@ int op_open_tree(struct init *init, const struct open_tree *op)
 
 	if (fd < 0)
 		return fail(init, "open_tree", op->source);
-	if (set_idmap(init, fd, op->idmap_slot, op->idmap_recursive, op->source) < 0)
+	if (set_idmap(init, fd, op->idmap_slot, op->idmap_recursive, op->source) < 0 ||
+	    set_propagation(init, fd, op->propagation, op->source) < 0)
 		return -1;
 	return put_slot(init, op->slot, take_fd(&fd));
 }

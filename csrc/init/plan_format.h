@@ -74,6 +74,7 @@ struct open_tree {
 	uint32_t flags;
 	uint32_t idmap_slot;
 	uint32_t idmap_recursive;
+	uint32_t propagation;
 };
 struct make_idmap {
 	uint32_t slot;
@@ -437,6 +438,7 @@ static inline int dispatch(struct init *init, uint32_t opcode, struct reader *in
 		    read_u32(in, &op.flags) &&
 		    read_u32(in, &op.idmap_slot) &&
 		    read_u32(in, &op.idmap_recursive) &&
+		    read_u32(in, &op.propagation) &&
 		    read_end(in))
 			return op_open_tree(init, &op);
 		break;

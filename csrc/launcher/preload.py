@@ -16,6 +16,7 @@ import time
 
 import pyrunc_resume
 
+import pyrunc
 import pyrunc.cgroups
 import pyrunc.cgroups.cgroup
 import pyrunc.cgroups.devices
@@ -98,6 +99,7 @@ import pyrunc.plan.operation
 import pyrunc.plan.operations
 import pyrunc.plan.plan
 import pyrunc.plan.process
+import pyrunc.plan.propagation
 import pyrunc.plan.rootfs
 import pyrunc.plan.seccomp
 import pyrunc.plan.seccomp_cache

@@ -25,6 +25,7 @@ from pyrunc.plan.operations import (
     OpenTree,
     SetFileLabel,
 )
+from pyrunc.plan.propagation import of_source
 from pyrunc.spec.tables import (
     ACTION,
     ATTRIBUTE,
@@ -260,7 +261,8 @@ def _bind(
         idmap = _idmap(context, mount, pointer) if mapped else NO_SLOT
         slot = context.new_slot()
         recursive = "ridmap" in options.actions
-        context.host_side(OpenTree(slot, source, flags, idmap, int(recursive)), pointer)
+        tree = OpenTree(slot, source, flags, idmap, int(recursive), of_source(context))
+        context.host_side(tree, pointer)
     return MountBind(source, slot, destination, flags, *_attributes(options), _first(options))
 
 
@@ -318,7 +320,7 @@ def _live_source(context: Context, source: str, flags: int, pointer: str) -> int
     if not context.live:
         return NO_SLOT
     slot = context.new_slot()
-    context.host_side(OpenTree(slot, source, flags, NO_SLOT, 0), pointer)
+    context.host_side(OpenTree(slot, source, flags, NO_SLOT, 0, of_source(context)), pointer)
     return slot
 
 

@@ -238,13 +238,14 @@ class EnterRootfs(Operation):
 
 class OpenTree(Operation):
     """Clone the mount at `source` into `slot` while still in the host's namespaces, id-mapped by the user namespace in
-    `idmap_slot` if there is one."""
+    `idmap_slot` if there is one. With `propagation` 0 it stays a peer of the host's, if that is shared."""
 
     slot: u32
     source: Text
     flags: u32
     idmap_slot: u32
     idmap_recursive: u32
+    propagation: u32
 
     def describe(self) -> str:
         mapped = "" if self.idmap_slot == NO_SLOT else ", id-mapped"

@@ -9,7 +9,6 @@ from pyrunc.plan.mounts import absolute, compile_mounts
 from pyrunc.plan.operations import (
     LINK_KEEP,
     LINK_REPLACE,
-    MS_REC,
     SYNC_HOOKS,
     BindDevice,
     ChangeMount,
@@ -29,7 +28,8 @@ from pyrunc.plan.operations import (
     SetPropagation,
     Sync,
 )
-from pyrunc.spec.tables import MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_SHARED, MS_SLAVE, MS_UNBINDABLE
+from pyrunc.plan.propagation import of_all_mounts, of_the_root
+from pyrunc.spec.tables import MOUNT_ATTR_RDONLY, MS_SHARED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,34 +57,16 @@ DEV_LINKS = (
 
 _FILE_TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 
-#: linux.rootfsPropagation: of the whole tree before the rootfs is mounted, of / when it is entered.
-_PROPAGATION = {
-    "": (MS_SLAVE | MS_REC, 0),
-    "slave": (MS_SLAVE | MS_REC, MS_SLAVE),
-    "rslave": (MS_SLAVE | MS_REC, MS_SLAVE | MS_REC),
-    "private": (MS_PRIVATE | MS_REC, MS_PRIVATE),
-    "rprivate": (MS_PRIVATE | MS_REC, MS_PRIVATE | MS_REC),
-    "shared": (MS_SHARED, MS_SHARED),
-    "rshared": (MS_SHARED | MS_REC, MS_SHARED | MS_REC),
-    "unbindable": (MS_PRIVATE | MS_REC, MS_UNBINDABLE),
-    "runbindable": (MS_PRIVATE | MS_REC, MS_UNBINDABLE | MS_REC),
-}
-
 
 def compile_rootfs(context: Context) -> None:
     """Add all operations from the first mount to the entered root."""
-    linux = context.linux
     own_mounts = "mount" in context.namespaces
     if context.mount_label and not context.facts.selinux:
         raise HostError.asked_by(
             "/linux/mountLabel",
             f"SELinux label {context.mount_label}: SELinux is not enabled on this host",
         )
-    before, _ = _PROPAGATION[linux.get("rootfsPropagation") or ""]
-    if context.in_user_namespace and before & MS_SHARED:
-        # Its mounts are slaves of the host's whatever is asked for, and pivot_root(2) refuses a
-        # shared parent of the rootfs, which cannot be made private where the way to it is closed.
-        before = MS_SLAVE | MS_REC
+    before = of_all_mounts(context)
     if own_mounts:
         context.add(SetPropagation("/", before), "/linux/rootfsPropagation")
     rootfs = context.bundle.rootfs
@@ -122,7 +104,7 @@ def compile_hiding(context: Context) -> None:
         context.add(MaskPath(path, context.mount_label), f"/linux/maskedPaths/{index}")
     if context.config["root"].get("readonly"):
         context.add(ChangeMount("/", [], MOUNT_ATTR_RDONLY, 0, 0, 0, 0), "/root/readonly")
-    _, propagation = _PROPAGATION[context.linux.get("rootfsPropagation") or ""]
+    propagation = of_the_root(context)
     if propagation:
         # Last: parts of an unbindable rootfs could not be made read-only, and those of a shared
         # one would be mounted twice.

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from helpers.bundle import Bundle
 from helpers.command import Completed, closed_directory
+from helpers.mountinfo import parse
 from helpers.runtime import Runtime
 from helpers.unprivileged import User, UserRuntime
 
@@ -151,6 +152,21 @@ def test_what_is_added_is_remembered(container: Mounted) -> None:
     ]
     container.change("remove", {"destination": "//data/memory/"})
     assert json.loads(stored.read_text())["mounts"] == [*before, container.bind("/data/there")]
+
+
+def test_what_is_added_is_no_peer_of_the_mount_of_the_host(
+    no_leaks: Any, container: Mounted
+) -> None:
+    """What the container mounts in it would be mounted on the host."""
+    container.start()
+    subprocess.run(["mount", "-t", "tmpfs", "shared", container.outside], check=True)
+    try:
+        subprocess.run(["mount", "--make-shared", container.outside], check=True)
+        container.change("add", container.bind("/data/new"))
+        table = parse(container.exec("cat /proc/self/mountinfo"))
+    finally:
+        subprocess.run(["umount", container.outside], check=True)
+    assert table["/data/new"].propagation_kinds == {"master"}
 
 
 def test_all_or_none_are_added(container: Mounted) -> None:

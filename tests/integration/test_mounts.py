@@ -75,6 +75,33 @@ def test_propagation_of_a_bind_mount(
     assert found == PROPAGATIONS[name]
 
 
+@pytest.mark.parametrize("root", [None, "slave", "shared", "private", "unbindable"])
+@pytest.mark.parametrize("opened", ["of a user namespace", "id-mapped"])
+def test_what_is_opened_on_the_host_does_not_stay_its_peer(
+    runtime: Runtime,
+    bundle: Bundle,
+    container_id: str,
+    tree: Path,
+    opened: str,
+    root: str | None,
+    no_leaks: Leaks,
+) -> None:
+    """What a container mounts in it would be mounted on the host."""
+    if root:
+        bundle.config["linux"]["rootfsPropagation"] = root
+    if opened == "id-mapped":
+        maps = {"uidMappings": mapping(0, 5000), "gidMappings": mapping(0, 7000)}
+        mount(bundle, "/mnt", tree, "rbind", "idmap", **maps)
+    else:
+        user_namespace(bundle, 100000, 200000)
+        mount(bundle, "/mnt", tree, "rbind")
+    mounts = listed(runtime, bundle, container_id)
+    expected = set() if root in ("private", "unbindable") else {"master"}
+    if root == "shared" and opened == "id-mapped":
+        expected = {"shared"}  # as a bind mount that is not mapped
+    assert [mounts[path].propagation_kinds for path in ("/mnt", "/mnt/below")] == [expected] * 2
+
+
 @pytest.mark.parametrize("name", PROPAGATIONS)
 def test_propagation_of_a_new_filesystem(
     runtime: Runtime, bundle: Bundle, container_id: str, name: str

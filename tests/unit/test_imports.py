@@ -6,6 +6,7 @@ the standard library cost more than the whole interpreter (docs/design.md has th
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import marshal
@@ -25,6 +26,14 @@ assert _spec is not None
 assert _spec.loader is not None
 freeze = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(freeze)
+
+#: What the launcher's image holds from the start.
+PRELOADED = {
+    alias.name
+    for node in ast.parse((Path(freeze.__file__).parent / "preload.py").read_text()).body
+    if isinstance(node, ast.Import)
+    for alias in node.names
+}
 
 #: Modules of the standard library that are cheap: built in or frozen, and small ones. `os` is not.
 CHEAP = {
@@ -144,6 +153,7 @@ def check(loaded: set[str], *, bindings: bool = False, compilers: bool = False) 
     bound = loaded & BINDINGS
     assert sorted((foreign | bound) - allowed) == []
     assert sorted(ours & TALKATIVE) == []
+    assert sorted(ours - PRELOADED) == [], "not in csrc/launcher/preload.py"
     if not compilers:
         assert sorted(ours & COMPILERS) == []
 

@@ -33,6 +33,8 @@ _DIFFERENTIAL = (
     f"{_INTEGRATION}/test_differential.py",
     f"{_INTEGRATION}/test_differential_exec.py",
 )
+#: Without the comparisons, which are sessions of their own.
+_WHOLE = (_INTEGRATION, *(f"--ignore={path}" for path in _DIFFERENTIAL))
 _SYSTEMD = {"PYRUNC_OPTIONS": "--systemd-cgroup"}
 _SHORTENED = {"PYRUNC_DIFFERENTIAL": "each"}
 
@@ -87,6 +89,11 @@ SESSIONS = (
         own_mounts=True,
         by_name=True,
     ),
+    Session("unit", "", ("tests/unit",), {}, 3600, by_name=True),
+    Session("integration", "", _WHOLE, {}, 7200, by_name=True),
+    Session("integration-systemd", "", _WHOLE, _SYSTEMD, 7200, by_name=True),
+    Session("unit-rootless", "tester", ("tests/unit",), {}, 3600, by_name=True),
+    Session("integration-rootless", "tester", _WHOLE, {}, 3600, by_name=True),
     Session("system", "", (f"{_INTEGRATION}/test_system_container.py",), {}, 900),
     Session("podman", "", ("tests/engines/test_podman_v2.py",), {}, 600),
     Session(
