@@ -20,6 +20,7 @@ ANY = -1
 READ, WRITE, MKNOD = 1, 2, 4
 _LETTERS = (("r", READ), ("w", WRITE), ("m", MKNOD))
 ALL = READ | WRITE | MKNOD
+_TEXTS = ["".join(letter for letter, bit in _LETTERS if access & bit) for access in range(ALL + 1)]
 
 # What each container may do whatever its rules say, as runc grants it: make any node (it takes
 # another rule to open it), and use the default devices of the spec, terminals and tun.
@@ -109,7 +110,7 @@ def parse_access(text: str) -> int:
 
 def access_text(access: int) -> str:
     """The string of r, w and m for access bits."""
-    return "".join(letter for letter, bit in _LETTERS if access & bit)
+    return _TEXTS[access]
 
 
 class DevicePolicy:
@@ -215,6 +216,6 @@ def _overlap(one: tuple[str, int, int], other: tuple[str, int, int]) -> bool:
 
 def entry(key: tuple[str, int, int], access: int) -> str:
     """One entry as the files devices.allow and devices.deny take it."""
-    kind, *numbers = key
-    major, minor = ("*" if n == ANY else str(n) for n in numbers)
-    return f"{kind} {major}:{minor} {access_text(access)}"
+    kind, major, minor = key
+    numbers = f"{'*' if major == ANY else major}:{'*' if minor == ANY else minor}"
+    return f"{kind} {numbers} {_TEXTS[access]}"

@@ -58,20 +58,23 @@ _PID_MAX = 1 << 22  # proc(5), pid_max
 
 def flaw(value: Any, shape: Any, name: str = "") -> str:
     """Where a JSON value has not the shape, as a.b.c; "" where it has."""
+    if type(shape) is type:
+        number: Any = value
+        right = type(value) is shape and (name != "pid" or 0 <= number <= _PID_MAX)
+        return "" if right else name
     if isinstance(shape, Maybe):
         return "" if value is None else flaw(value, shape.shape, name)
     if isinstance(shape, dict):
         if not isinstance(value, dict):
             return name
-        members = ((key, value.get(key), below) for key, below in shape.items())
         prefix = f"{name}." if name else ""
-        return next(filter(None, (flaw(v, s, f"{prefix}{k}") for k, v, s in members)), "")
-    if isinstance(shape, Each):
-        if not isinstance(value, shape.kind):
-            return name
-        values: Any = value
-        if isinstance(value, dict):
-            values = value.values()
-        return next(filter(None, (flaw(v, shape.shape, name) for v in values)), "")
-    right = type(value) is shape and not (name == "pid" and not 0 <= value <= _PID_MAX)
-    return "" if right else name
+        for key, below in shape.items():
+            if found := flaw(value.get(key), below, prefix + key):
+                return found
+        return ""
+    if not isinstance(value, shape.kind):
+        return name
+    for one in value.values() if isinstance(value, dict) else value:
+        if found := flaw(one, shape.shape, name):
+            return found
+    return ""

@@ -35,12 +35,14 @@ def starting(container: Container) -> Steps[None]:
 
 def _starting(container: Container) -> Steps[None]:
     with (yield from container.locking()) as store:
-        status = container.status
-        if status != "created":
-            raise wrong_status("start", container.id, status)
         state = container.state
-        pidfd = container.open_pidfd()
         try:
+            pidfd = container.open_pidfd()
+        except StateError:
+            raise wrong_status("start", container.id, container.status) from None
+        try:
+            if not os.path.exists(store.path_of(START_SOCKET)):
+                raise wrong_status("start", container.id, container.status)
             if not state["hasProcess"]:
                 signals.kill_and_wait(pidfd)
                 raise StateError(

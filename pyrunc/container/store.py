@@ -105,6 +105,7 @@ class Store:
         self.id = container_id
         self.path = os.path.join(root, container_id)
         self._lock_fd = -1
+        self._sound = b""  # a state that need not be checked (again)
 
     def __enter__(self) -> Store:
         return self
@@ -213,7 +214,7 @@ class Store:
 
     def write(self, name: str, text: str) -> None:
         """Put a whole file in place, or leave the one that is there. Raises PyruncError."""
-        path = os.path.join(self.path, name)
+        path = self.path_of(name)
         temporary = f"{path}.new"
         try:
             write_file(temporary, text)
@@ -223,7 +224,7 @@ class Store:
 
     def make_directory(self, name: str, mode: int) -> None:
         """Make a directory in it. Raises PyruncError."""
-        path = os.path.join(self.path, name)
+        path = self.path_of(name)
         try:
             os.mkdir(path)
             os.chmod(path, mode)
@@ -232,7 +233,7 @@ class Store:
 
     def remove_directory(self, name: str) -> None:
         """Remove an empty directory in it. Raises PyruncError."""
-        path = os.path.join(self.path, name)
+        path = self.path_of(name)
         try:
             os.rmdir(path)
         except OSError as error:
@@ -241,6 +242,7 @@ class Store:
     def write_state(self, state: dict[str, Any]) -> None:
         text = dumps(state)
         self.write(STATE, text)
+        self._sound = text.encode()
         if state["startTime"]:
             # so that a process is found and ended also where something else damages the state
             self.write(BACKUP, text)
@@ -253,7 +255,7 @@ class Store:
             StateError: its state is missing or damaged; it can only be deleted by force.
         """
         try:
-            state = self._read(STATE)
+            return self._read_checked(STATE)
         except FileNotFoundError:
             if os.path.isdir(self.path):
                 raise StateError(
@@ -261,17 +263,13 @@ class Store:
                     f" remove it with delete --force {self.id}"
                 ) from None
             raise self._missing() from None
-        self._check(state)
-        return state
 
     def read_backup(self) -> dict[str, Any] | None:
         """The copy of the state, for when that is damaged; None where it is of no use either."""
         try:
-            state = self._read(BACKUP)
-            self._check(state)
+            return self._read_checked(BACKUP)
         except (FileNotFoundError, PyruncError):
             return None
-        return state
 
     def restore_state(self) -> None:
         """Put the copy of the state in its place, which needs no room on the disk. Raises PyruncError."""
@@ -281,21 +279,26 @@ class Store:
             path = self.path_of(STATE)
             raise PyruncError(f"{path}: {error.strerror}", errno=error.errno or 0) from None
 
-    def _check(self, state: dict[str, Any]) -> None:
-        if name := flaw(state, STATE_SHAPE):
-            raise StateError(
-                f"container {self.id}: its state is damaged: {name} is missing or wrong"
-            )
+    def _read_checked(self, name: str) -> dict[str, Any]:
+        data = self._read_bytes(name)
+        state = self._parse(name, data)
+        if data != self._sound:
+            if missing := flaw(state, STATE_SHAPE):
+                raise StateError(
+                    f"container {self.id}: its state is damaged: {missing} is missing or wrong"
+                )
+            self._sound = data
+        return state
 
     def read_config(self) -> dict[str, Any]:
         """The configuration that the container was created with. Raises as `read_state` does."""
         try:
-            return self._read(CONFIG)
+            return self._parse(CONFIG, self._read_bytes(CONFIG))
         except FileNotFoundError:
             raise StateError(f"container {self.id}: its configuration is missing") from None
 
-    def _read(self, name: str) -> dict[str, Any]:
-        path = os.path.join(self.path, name)
+    def _read_bytes(self, name: str) -> bytes:
+        path = self.path_of(name)
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
@@ -306,8 +309,12 @@ class Store:
             data = b""
             while part := os.read(fd, 65536):
                 data += part
+            return data
         finally:
             os.close(fd)
+
+    def _parse(self, name: str, data: bytes) -> dict[str, Any]:
+        path = self.path_of(name)
         try:
             value = loads(data, path)
         except PyruncError as error:
@@ -317,13 +324,13 @@ class Store:
         return value
 
     def path_of(self, name: str) -> str:
-        return os.path.join(self.path, name)
+        return f"{self.path}/{name}"
 
     def remove(self) -> None:
         """Remove the directory. One that is gone is no error. Raises PyruncError."""
         try:
             for name in os.listdir(self.path):
-                path = os.path.join(self.path, name)
+                path = self.path_of(name)
                 try:
                     os.unlink(path)
                 except IsADirectoryError:

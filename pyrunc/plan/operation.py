@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
+from _struct import Struct
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, dataclass_transform
 else:
 
     def dataclass_transform(**_: object) -> object:
         return lambda cls: cls
 
+
+_ONE = Struct("<I")
+_TWO = Struct("<II")
+
+
+def _encode_blob(value: bytes) -> bytes:
+    return _ONE.pack(len(value)) + value
+
+
+def _encode_text(value: str) -> bytes:
+    data = value.encode("utf-8", "surrogateescape")
+    if b"\0" in data:
+        raise ValueError(f"{value!r} contains a NUL character")
+    return _ONE.pack(len(data)) + data + b"\0"
+
+
+def _encode_texts(values: list[str]) -> bytes:
+    return _ONE.pack(len(values)) + b"".join(map(_encode_text, values))
+
+
+def _encode_u32s(values: list[int]) -> bytes:
+    return _ONE.pack(len(values)) + b"".join(map(_ONE.pack, values))
+
+
+_ENCODERS: dict[str, Callable[[Any], bytes]] = {
+    "u32": _ONE.pack,
+    "i32": Struct("<i").pack,
+    "u64": Struct("<Q").pack,
+    "Text": _encode_text,
+    "Blob": _encode_blob,
+    "Texts": _encode_texts,
+    "U32s": _encode_u32s,
+}
 
 #: All operations; the index of each is its opcode.
 REGISTRY: list[type[Operation]] = []
@@ -28,23 +64,23 @@ class Operation:
     opcode = -1
     fields: tuple[tuple[str, str], ...] = ()
     pointer = ""
+    _names: tuple[str, ...] = ()
+    _encoders: tuple[tuple[str, Callable[[Any], bytes]], ...] = ()
 
     if not TYPE_CHECKING:
 
         def __init_subclass__(cls) -> None:
             cls.fields = tuple(cls.__dict__.get("__annotations__", {}).items())  # noqa: RUF063
             cls.opcode = len(REGISTRY)
+            cls._names = tuple(name for name, _ in cls.fields)
+            cls._encoders = tuple((name, _ENCODERS[kind]) for name, kind in cls.fields)
             REGISTRY.append(cls)
 
         def __init__(self, *values: Any, pointer: str = "", **named: Any) -> None:
-            fields = self.fields
-            if len(values) > len(fields):
-                raise TypeError(f"{type(self).__name__} takes {len(fields)} fields")
-            for (name, _), value in zip(fields, values, strict=False):
-                setattr(self, name, value)
-            for name, value in named.items():
-                setattr(self, name, value)
-            if len(values) + len(named) != len(fields):
+            own = self.__dict__
+            own.update(zip(self._names, values, strict=False), **named)
+            count = len(self._names)
+            if len(values) + len(named) != count or len(own) != count:
                 raise TypeError(f"{type(self).__name__}: fields missing or unknown")
             if pointer:
                 self.pointer = pointer
@@ -56,10 +92,9 @@ class Operation:
 
     def encode(self) -> bytes:
         """The operation as the init reads it."""
-        body = b""
-        for name, kind in self.fields:
-            body += _ENCODERS[kind](getattr(self, name))
-        return self.opcode.to_bytes(4, "little") + len(body).to_bytes(4, "little") + body
+        own = self.__dict__
+        body = b"".join([encode(own[name]) for name, encode in self._encoders])
+        return _TWO.pack(self.opcode, len(body)) + body
 
     def describe(self) -> str:
         """What it does, in one line, for a person."""
@@ -83,37 +118,3 @@ class Operation:
         return type(self) is type(other) and vars(self) == vars(other)
 
     __hash__ = object.__hash__
-
-
-def _encode_u32(value: int) -> bytes:
-    return value.to_bytes(4, "little")
-
-
-def _encode_blob(value: bytes) -> bytes:
-    return len(value).to_bytes(4, "little") + value
-
-
-def _encode_text(value: str) -> bytes:
-    data = value.encode("utf-8", "surrogateescape")
-    if b"\0" in data:
-        raise ValueError(f"{value!r} contains a NUL character")
-    return len(data).to_bytes(4, "little") + data + b"\0"
-
-
-def _encode_texts(values: list[str]) -> bytes:
-    return len(values).to_bytes(4, "little") + b"".join(map(_encode_text, values))
-
-
-def _encode_u32s(values: list[int]) -> bytes:
-    return len(values).to_bytes(4, "little") + b"".join(map(_encode_u32, values))
-
-
-_ENCODERS: dict[str, Any] = {
-    "u32": _encode_u32,
-    "i32": lambda value: value.to_bytes(4, "little", signed=True),
-    "u64": lambda value: value.to_bytes(8, "little"),
-    "Text": _encode_text,
-    "Blob": _encode_blob,
-    "Texts": _encode_texts,
-    "U32s": _encode_u32s,
-}
