@@ -77,8 +77,10 @@ class Sample:
         self.limit: int = usage.get("limit") or 0
         self.pids: int = (data.get("pids") or {}).get("current") or 0
         blocks = (data.get("blkio") or {}).get("ioServiceBytesRecursive") or ()
-        self.read = sum(entry["value"] for entry in blocks if entry["op"].lower() == "read")
-        self.written = sum(entry["value"] for entry in blocks if entry["op"].lower() == "write")
+        # an entry without a value stands for 0
+        amounts = [(entry["op"].lower(), entry.get("value", 0)) for entry in blocks]
+        self.read = sum(amount for operation, amount in amounts if operation == "read")
+        self.written = sum(amount for operation, amount in amounts if operation == "write")
 
 
 class Use:

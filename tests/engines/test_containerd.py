@@ -96,8 +96,7 @@ def test_terminal_of_an_exec_follows_the_size(containerd: Containerd, container_
     )
     with TerminalProcess(command, rows=20, columns=70) as terminal:
         terminal.expect("ready")
-        terminal.resize(41, 121)
-        terminal.expect("right size")
+        terminal.resize_until(41, 121, "right size")
         assert terminal.wait() == 0
 
 

@@ -131,6 +131,23 @@ class TerminalProcess(Screen):
         super().resize(rows, columns)
         self.process.send_signal(signal.SIGWINCH)
 
+    def resize_until(self, rows: int, columns: int, text: str, limit: float = LIMIT) -> None:
+        """Resize, and tell the program again until `text` comes: it may not listen yet when it has begun to write.
+
+        Raises:
+            AssertionError: it did not come within `limit` seconds.
+        """
+        deadline = time.monotonic() + limit
+        while True:
+            self.resize(rows, columns)
+            try:
+                self.expect(text, limit=1)
+            except AssertionError:
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                return
+
     def __enter__(self) -> TerminalProcess:
         return self
 
