@@ -1,6 +1,6 @@
-"""Containers by the library, and by crun's command line, from one program: prints JSON.
+"""Containers by the library, by crun's command line, and by the floor program, from one program: prints JSON.
 
-`library.py ROOT CRUN_ROOT BUNDLE`. Blocks of the two alternate; each is 200 containers in all.
+`library.py ROOT CRUN_ROOT BUNDLE FLOOR`. Blocks of the three alternate; each is 200 containers in all.
 """
 
 from __future__ import annotations
@@ -17,25 +17,30 @@ import pyrunc
 BLOCKS, BLOCK = 5, 40
 
 
-def main(root: str, crun_root: str, bundle: str) -> None:
+def main(root: str, crun_root: str, bundle: str, floor: str) -> None:
     """Measure, and print [at a time, who, milliseconds for 200 containers]."""
     runtime = pyrunc.Runtime(root=root)
 
     def ours(name: str) -> None:
         assert runtime.run(name, bundle, stdout=pyrunc.DEVNULL).exit_code == 0
 
+    def execute(*command: str) -> None:
+        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+
     def crun(name: str) -> None:
-        subprocess.run(
-            ["crun", "--root", crun_root, "run", "--bundle", bundle, name],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
+        execute("crun", "--root", crun_root, "run", "--bundle", bundle, name)
+
+    def bare(name: str) -> None:
+        execute(floor, f"{bundle}/rootfs", name, "/bin/true")
 
     figures = []
     for at_a_time in (1, 8):
-        taken = {"pyrunc": 0.0, "crun": 0.0}
-        kinds: list[tuple[str, Callable[[str], None]]] = [("pyrunc", ours), ("crun", crun)]
+        kinds: list[tuple[str, Callable[[str], None]]] = [
+            ("pyrunc", ours),
+            ("crun", crun),
+            ("bare kernel", bare),
+        ]
+        taken = dict.fromkeys((who for who, _ in kinds), 0.0)
         with ThreadPoolExecutor(at_a_time) as pool:
             for who, run in kinds:
                 list(pool.map(run, [f"warm-{who}-{at_a_time}"]))

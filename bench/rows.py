@@ -209,13 +209,14 @@ class Course:
                 self.results.add("smallest memory limit", "KiB", subject.name, smallest)
 
     def library(self) -> None:
-        """200 containers by the library in one program, and by crun's command line from the same program."""
+        """200 containers by the library in one program, and from the same program by the command lines of crun and
+        of the floor program."""
         crun = next((s for s in self.subjects if s.name == "crun"), None)
         if crun is None:
             return
         root = self.bench.states / "library"
         program = [sys.executable, "-I", str(_HERE / "library.py")]
-        command = [*program, str(root), str(crun.root), str(self.plain)]
+        command = [*program, str(root), str(crun.root), str(self.plain), str(self.bench.floor)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise Failed(f"bench/library.py: exit status {done.returncode}\n{done.stderr}")

@@ -54,6 +54,26 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         tally.count("attacks tried and held")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("PYRUNC_FAILURES_AT_ONCE") and reporter is not None:
+        session.config.pluginmanager.register(FailuresAtOnce(reporter))
+
+
+class FailuresAtOnce:
+    """Tells of each failure when it happens, for runs that may be cut before their end."""
+
+    def __init__(self, reporter: pytest.TerminalReporter) -> None:
+        self.reporter = reporter
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.reporter.write_line("")
+            for line in report.longreprtext.splitlines()[-40:]:
+                self.reporter.write_line(line)
+
+
 def restore_internal_signals() -> None:
     """Undo what GNU make does to its children: it has them ignore the two signals that glibc hides.
 

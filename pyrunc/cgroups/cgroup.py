@@ -6,9 +6,10 @@ import os
 import time
 
 from pyrunc.cgroups import tree
-from pyrunc.cgroups.files import failure, refuse, write_all, write_text
+from pyrunc.cgroups.files import MANY, failure, refuse, write_all, write_text
 from pyrunc.cgroups.plan import CgroupPlan
 from pyrunc.errors import CgroupError
+from pyrunc.host import shim
 from pyrunc.host.waiting import finish
 
 TYPE_CHECKING = False
@@ -93,6 +94,7 @@ class Cgroup:
         """
         made: list[str] = []
         try:
+            self._make_at_once(made)
             for path in self.plan.directories:
                 self._make(path, made)
             write_all(write for write in self.plan.writes if write.early)
@@ -100,9 +102,16 @@ class Cgroup:
             tree.undo(made)
             raise
 
+    def _make_at_once(self, made: list[str]) -> None:
+        """Make the directories up to the first one that needs more than that."""
+        directories = self.plan.directories
+        if len(directories) >= MANY:
+            done, _ = shim.carry_out("d", directories)
+            made += directories[:done]
+
     def _make(self, path: str, made: list[str]) -> None:
         try:
-            if not tree.make(path, made):
+            if path not in made and not tree.make(path, made):
                 tree.require_unused(path)
             self._prepare(path)
         except OSError as error:
@@ -213,7 +222,11 @@ class Cgroup:
         """
         deadline = time.monotonic() + tree.REMOVE_TIMEOUT
         first: CgroupError | None = None
-        for path in self.plan.directories:
+        rest = self.plan.directories
+        if len(rest) >= MANY and shim.is_loaded():
+            done, _ = shim.carry_out("r", rest)
+            rest = rest[done:]
+        for path in rest:
             try:
                 yield from tree.removing(path, deadline)
             except CgroupError as error:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 
 from pyrunc.errors import CgroupError
+from pyrunc.host import shim
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+#: From so many on it is worth while to have system calls made in one call of the shim.
+MANY = 4
 
 
 class CgroupWrite:
@@ -122,7 +127,13 @@ def write_all(writes: Iterable[CgroupWrite]) -> None:
     Raises CgroupError.
     """
     postponed = []
-    for write in writes:
+    rest = list(writes)
+    if len(rest) >= MANY:
+        done, _ = shim.carry_out(
+            "w", [text for write in rest for text in (write.path, write.value)]
+        )
+        rest = rest[done:]
+    for write in rest:
         try:
             write_one(write)
         except OSError as error:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+from pyrunc.host import shim
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -229,14 +231,16 @@ def _conventional_mounts(own: dict[str, str]) -> dict[str, str] | None:
     A few stat(2) instead of reading mountinfo, which is as long as the host has mounts. Our own
     cgroup is looked for below each: where only a part of the hierarchy is mounted, it is missing.
     """
-    mounts = {}
-    for controller, path in own.items():
-        name = {"": "unified", "name=systemd": "systemd"}.get(controller, controller)
-        mount = f"{CGROUP_ROOT}/{name}"
-        if os.path.exists(f"{mount}{path}/cgroup.procs"):
-            mounts[controller] = mount
-        elif controller:  # that of v2 need not be mounted beside v1
-            return None
+    names = {"": "unified", "name=systemd": "systemd"}
+    mounts = {name: f"{CGROUP_ROOT}/{names.get(name, name)}" for name in own}
+    files = [f"{mounts[name]}{path}/cgroup.procs" for name, path in own.items()]
+    if not (shim.is_loaded() and shim.carry_out("s", files)[0] == len(files)):
+        for name, file in zip(own, files, strict=True):
+            if os.path.exists(file):
+                continue
+            if name:  # that of v2 need not be mounted beside v1
+                return None
+            del mounts[name]
     return mounts if len(mounts) > 1 else None
 
 

@@ -139,6 +139,29 @@ def spawn(
     return pid, request.pidfd
 
 
+def is_loaded() -> bool:
+    """Whether the compiled module is there already. Loading it takes longer than a few system calls do."""
+    return not isinstance(lib, _OnDemand)
+
+
+def carry_out(kind: str, steps: Sequence[str]) -> tuple[int, int]:
+    """Carry out small steps in one call, where each would be a turn at the interpreter's lock, until one fails.
+
+    Args:
+        kind: "d" to make directories (mode 0755), "r" to remove them, "s" to see that something is there, "w" to
+            write files, each in one write(2).
+        steps: paths; with "w" each is followed by what is written.
+
+    Returns how many steps were carried out, and the error number of the one that failed, or 0.
+    """
+    count = len(steps) // 2 if kind == "w" else len(steps)
+    text = "\0".join(steps).encode("utf-8", "surrogateescape")
+    if text.count(b"\0") >= len(steps) > 0:
+        raise ValueError("a path or what is written contains a NUL character")
+    done: int = lib.pyrunc_steps(kind.encode(), text, count)
+    return done, 0 if done == count else ffi.errno
+
+
 class HookError(OSError):
     """A hook could not be started; `call` is the system call that failed."""
 

@@ -42,6 +42,8 @@ int pyrunc_bpf_detach(int cgroup, int program);
 int pyrunc_bpf_query(int cgroup, uint32_t *ids, uint32_t capacity);
 int pyrunc_bpf_open(uint32_t id);
 
+size_t pyrunc_steps(char kind, const char *paths, size_t count);
+
 int umount2(const char *target, int flags);
 int setns(int fd, int nstype);
 int mount(const char *source, const char *target, const char *type, unsigned long flags, const void *data);
@@ -66,6 +68,7 @@ ffi.set_source(
 #include "csrc/common/hook.h"
 #include "csrc/shim/bpf.h"
 #include "csrc/shim/spawn.h"
+#include "csrc/shim/steps.h"
 """,
     sources=["csrc/common/hook.c", *sorted(glob("csrc/shim/*.c"))],
     include_dirs=["."],

@@ -26,7 +26,11 @@ def command(session: Session) -> list[str]:
     """
     manager: list[str] = []
     scope = []
-    environment = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYRUNC_FAILURES_AT_ONCE": "1",  # the end may not come in time
+    }
     if session.user:
         entry = pwd.getpwnam(session.user)
         runtime = f"/run/user/{entry.pw_uid}"
