@@ -1,6 +1,6 @@
 #include "steps.h"
 
-#include "csrc/common/sys.h"
+#include "../common/sys.h"
 
 #include <errno.h>
 #include <fcntl.h>
