@@ -44,7 +44,7 @@ class User:
         self._start = 'exec "$@"'
         self.subordinate = 0
         if not self.is_other:
-            self.subordinate = _own_subordinate_ids()
+            self.subordinate = own_subordinate_ids()
         elif subordinate:
             self.subordinate = SUBORDINATE
             self._start = f"{self._mounts()}\n{self._start}"
@@ -104,7 +104,8 @@ class User:
                     os.lchown(entry, self.uid, self.uid)
 
 
-def _own_subordinate_ids() -> int:
+def own_subordinate_ids() -> int:
+    """The first of the subordinate user and group ids of this user; 0 if there are none."""
     done = subprocess.run(["getsubids", _own_name()], capture_output=True, text=True, check=False)
     # "0: NAME FIRST COUNT", a line for each range
     return int(done.stdout.split()[2]) if done.returncode == 0 else 0

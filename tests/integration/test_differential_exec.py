@@ -15,15 +15,22 @@ import pytest
 from helpers.differential.accepted import ACCEPTED, EXEC
 from helpers.differential.combine import Combination, each_once, pairwise
 from helpers.differential.compare import Accepted, differences, unexplained
-from helpers.differential.dimensions import DIMENSIONS, base
+from helpers.differential.dimensions import DIMENSIONS, UNPRIVILEGED, base
 from helpers.differential.workshop import Result, Workshop, crun_wrapper
 from helpers.runtime import Runtime
+from helpers.unprivileged import own_subordinate_ids
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.skipif(
+    UNPRIVILEGED and not own_subordinate_ids(), reason="this user has no subordinate ids"
+)
 
 REFERENCES = ("runc", "crun")
 OF_THE_CONTAINER = {
-    "namespaces": ["usual", "user", "host pid", "cgroup too"],
+    "namespaces": [
+        name
+        for name in ("usual", "user", "host pid", "cgroup too")
+        if name in DIMENSIONS["namespaces"]
+    ],
     "seccomp": ["none", "denying", "allowing"],
     "kernel": ["usual", "personality"],
 }

@@ -93,6 +93,10 @@ def main(disk: str) -> None:
     RESULTS.mkdir(mode=0o1777)
     RESULTS.chmod(0o1777)
     print(f"=== Linux {os.uname().release}", flush=True)
+    # the only scheduler with weights for single disks
+    subprocess.run(["modprobe", "bfq"], check=True)
+    for scheduler in Path("/sys/block").glob("vd*/queue/scheduler"):
+        scheduler.write_text("bfq")
     plan = json.loads(PLAN.read_text())
     sessions = [Session(*values) for values in plan]
     # one for each processor, as most tests wait for one process at a time

@@ -26,6 +26,8 @@ PACKAGES = (
     "systemd systemd-sysv dbus dbus-user-session libpam-systemd initramfs-tools zstd apparmor kmod",
     # what pyrunc and its tests need
     "python3 libseccomp2 linux-libc-dev uidmap busybox-static iproute2 iptables procps strace jq git tini",
+    # what the programs that attack containers are built with
+    "gcc libc6-dev",
     # engines and other runtimes
     "podman netavark conmon containerd containernetworking-plugins runc crun criu ca-certificates",
 )
@@ -137,6 +139,8 @@ for name in config vmlinuz; do
 done
 """,
     "etc/systemd/journald.conf.d/laboratory.conf": "[Journal]\nStorage=volatile\n",
+    # what a user gets to limit containers: all that systemd can give, which is more than it gives by itself
+    "etc/systemd/system/user@.service.d/laboratory.conf": "[Service]\nDelegate=yes\n",
     "etc/initramfs-tools/conf.d/laboratory": "MODULES=list\nRESUME=none\n",
     "etc/initramfs-tools/modules": "".join(f"{name}\n" for name in BOOT_MODULES),
 }

@@ -10,6 +10,13 @@ from xml.etree import ElementTree
 from vm.sessions import Session
 
 
+class Failure(NamedTuple):
+    """A test that failed, as pytest names it, and the end of its traceback."""
+
+    test: str
+    traceback: str
+
+
 class Summary(NamedTuple):
     """Of one session: how many tests there were, and what is wrong with it."""
 
@@ -18,7 +25,7 @@ class Summary(NamedTuple):
     failed: int
     skipped: int
     problem: str
-    failures: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
 
 def summarize(session: Session, directory: Path, statuses: dict[str, int]) -> Summary:
@@ -33,7 +40,7 @@ def summarize(session: Session, directory: Path, statuses: dict[str, int]) -> Su
             counts[key] += int(suite.get(key, 0))
         for case in suite.iter("testcase"):
             failures += [
-                f"{case.get('classname')}::{case.get('name')}\n{_end_of(result.text or '')}"
+                Failure(_name(case), _end_of(result.text or ""))
                 for result in case
                 if result.tag in ("failure", "error")
             ]
@@ -45,6 +52,27 @@ def summarize(session: Session, directory: Path, statuses: dict[str, int]) -> Su
     elif not passed:
         problem = "no test passed"
     return Summary(session.name, passed, failed, counts["skipped"], problem, tuple(failures))
+
+
+def _name(case: ElementTree.Element) -> str:
+    file = case.get("file", "")
+    classes = case.get("classname", "").removeprefix(file.removesuffix(".py").replace("/", "."))
+    return f"{file}{classes.replace('.', '::')}::{case.get('name')}"
+
+
+def again(chosen: list[Session], summaries: list[Summary]) -> list[Session]:
+    """What to run once more: of each session the tests that failed.
+
+    An emulated machine is slow, and what else the host does may make it slower than any time limit foresees. Empty if
+    nothing failed, or if something is wrong that is not about single tests.
+    """
+    if any(s.problem and not s.failures for s in summaries):
+        return []
+    return [
+        session._replace(tests=tuple(dict.fromkeys(f.test for f in summary.failures)))
+        for session, summary in zip(chosen, summaries, strict=True)
+        if summary.failures
+    ]
 
 
 def _end_of(traceback: str, lines: int = 30) -> str:
@@ -63,7 +91,7 @@ def read_statuses(directory: Path) -> dict[str, int]:
 
 def report(summaries: list[Summary]) -> str:
     """The summary as a person reads it: what failed, each session, and in the last line the sum."""
-    lines = [f"{s.name}: FAILED {failure}" for s in summaries for failure in s.failures]
+    lines = [f"{s.name}: FAILED {f.test}\n{f.traceback}" for s in summaries for f in s.failures]
     lines += [
         f"{s.name}: {s.passed} passed, {s.failed} failed, {s.skipped} skipped"
         + (f" ({s.problem})" if s.problem else "")

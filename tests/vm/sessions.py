@@ -33,11 +33,21 @@ _DIFFERENTIAL = (
     f"{_INTEGRATION}/test_differential.py",
     f"{_INTEGRATION}/test_differential_exec.py",
 )
-#: Without the comparisons, which are sessions of their own, and without what runs hundreds of commands under strace.
+#: Without the comparisons, which are sessions of their own, what runs hundreds of commands under strace, and what is
+#: about the build, of which the machine gets only the outcome.
 _WHOLE = (
     _INTEGRATION,
-    f"--ignore={_INTEGRATION}/faults/test_system_calls.py",
     *(f"--ignore={path}" for path in _DIFFERENTIAL),
+    *(
+        f"--ignore={_INTEGRATION}/{name}.py"
+        for name in (
+            "faults/test_system_calls",
+            "test_build",
+            "test_conformance",
+            "test_fuzz",
+            "test_launcher",
+        )
+    ),
 )
 _SYSTEMD = {"PYRUNC_OPTIONS": "--systemd-cgroup"}
 _SHORTENED = {"PYRUNC_DIFFERENTIAL": "each"}
@@ -93,6 +103,7 @@ SESSIONS = (
         own_mounts=True,
         by_name=True,
     ),
+    Session("differential-rootless", "tester", _DIFFERENTIAL, _SHORTENED, 900, by_name=True),
     Session("unit", "", ("tests/unit",), {}, 3600, by_name=True),
     Session("integration", "", _WHOLE, {}, 7200, by_name=True),
     Session("integration-systemd", "", _WHOLE, _SYSTEMD, 7200, by_name=True),

@@ -14,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from helpers.seccomp_profiles import engine_profile
+from helpers.unprivileged import COUNT, own_subordinate_ids
 
 Config = dict[str, Any]
 Variant = Callable[[Config], None]
+
+#: An unprivileged user has all containers in a user namespace.
+UNPRIVILEGED = os.geteuid() != 0
 
 CAPABILITY_SETS = ("bounding", "effective", "inheritable", "permitted", "ambient")
 _DEFAULT_CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_KILL"]
@@ -46,7 +50,7 @@ def bind(destination: str, source: str, *options: str) -> Config:
 
 def base() -> Config:
     """What engines give when nothing is asked for."""
-    return {
+    config: Config = {
         "ociVersion": "1.0.2",
         "root": {"path": "rootfs"},
         "process": {
@@ -82,6 +86,14 @@ def base() -> Config:
             "readonlyPaths": list(_READONLY),
         },
     }
+    if UNPRIVILEGED:
+        config["linux"]["namespaces"].append({"type": "user"})
+        for name, own in (("uidMappings", os.geteuid()), ("gidMappings", os.getegid())):
+            config["linux"][name] = [
+                {"containerID": 0, "hostID": own, "size": 1},
+                {"containerID": 1, "hostID": own_subordinate_ids(), "size": COUNT},
+            ]
+    return config
 
 
 def _nothing(config: Config) -> None:
@@ -395,6 +407,9 @@ DIMENSIONS: dict[str, dict[str, Variant]] = {
         ),
     },
 }
+
+if UNPRIVILEGED:
+    del DIMENSIONS["namespaces"]["user"]  # is in all of them
 
 
 def build(combination: dict[str, str]) -> Config:

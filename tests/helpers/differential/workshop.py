@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from helpers.bundle import BUSYBOX
-from helpers.differential.dimensions import Config, localise
+from helpers.differential.dimensions import UNPRIVILEGED, Config, localise
 from helpers.differential.probe import Sections, make_rootfs, normalise, sections, tree
 from helpers.leaks import CGROUPS, remove_tree
 from helpers.runtime import Runtime
 
-_ENVIRONMENT = {"PATH": os.environ["PATH"]}
+_ENVIRONMENT = {
+    name: os.environ[name]
+    for name in ("PATH", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
+    if name in os.environ
+}
 
 HOOK = """#!/bin/sh
 state=$(cat)
@@ -59,20 +63,30 @@ def crun_wrapper(directory: Path) -> Path:
     return path
 
 
+def _delegated() -> str:
+    """The cgroup above that of the tests, as far as it is theirs, with a slash at its end; "" for root."""
+    if not UNPRIVILEGED:
+        return ""
+    own = Path("/proc/self/cgroup").read_text().rpartition("0::/")[2].strip()
+    return f"{os.path.dirname(own)}/"
+
+
 class Workshop:
     """Makes bundles in a directory that every user can search, runs them and removes them."""
 
     def __init__(self, directory: Path, cgroup: str, *, systemd: bool = False) -> None:
-        """`cgroup` is the parent of the containers' cgroups, below the root of each hierarchy;
-        with `systemd`, which takes no such paths, they are scopes in a slice."""
+        """`cgroup` is the parent of the containers' cgroups, below the root of each hierarchy, or for an unprivileged
+        user beside the cgroup that the tests are in; with `systemd`, which takes no such paths, they are scopes in a
+        slice."""
         self._directory = directory
-        self._cgroup = "pyrunctest.slice" if systemd else cgroup
+        self._cgroup = "pyrunctest.slice" if systemd else _delegated() + cgroup
         self._systemd = systemd
         self._busybox = directory / "busybox"
         shutil.copy(BUSYBOX, self._busybox)
         self._tree = directory / "tree"
         (self._tree / "below").mkdir(parents=True)
-        subprocess.run(["mount", "-t", "tmpfs", "tree", self._tree / "below"], check=True)
+        if not UNPRIVILEGED:
+            subprocess.run(["mount", "-t", "tmpfs", "tree", self._tree / "below"], check=True)
         (self._tree / "below/file").write_text("of the tree\n")
 
     def close(self) -> None:
@@ -81,7 +95,8 @@ class Workshop:
         Raises:
             AssertionError: pyrunc left some.
         """
-        subprocess.run(["umount", self._tree / "below"], check=True)
+        if not UNPRIVILEGED:
+            subprocess.run(["umount", self._tree / "below"], check=True)
         for hierarchy in (CGROUPS, *CGROUPS.iterdir()):
             for at, below, _ in os.walk(hierarchy / self._cgroup, topdown=False):
                 left = [name for name in below if "pyrunc" in name]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from vm import guest
-from vm.results import Summary, read_statuses, report, summarize
+from vm.results import Failure, Summary, again, read_statuses, report, summarize
 from vm.sessions import SESSIONS, Session, select
 
 ROOT = Session("root", "", ("tests/integration",), {"A": "b c"}, 60)
@@ -94,13 +94,26 @@ def test_what_failed_is_reported_with_the_end_of_its_traceback(tmp_path: Path) -
     traceback = "\n".join(f"line {number}" for number in range(100))
     (tmp_path / "root.xml").write_text(
         '<testsuites><testsuite tests="2" failures="1" errors="0" skipped="0">'
-        '<testcase classname="tests.integration.test_a" name="test_good" time="1"/>'
-        f'<testcase classname="tests.integration.test_a" name="test_bad"><failure>{traceback}</failure>'
-        "</testcase></testsuite></testsuites>"
+        '<testcase classname="tests.a.test_a" file="tests/a/test_a.py" name="test_good"/>'
+        '<testcase classname="tests.a.test_a.TestB" file="tests/a/test_a.py" name="test_bad[1]">'
+        f"<failure>{traceback}</failure></testcase></testsuite></testsuites>"
     )
-    lines = report([summarize(ROOT, tmp_path, {"root": 1})]).splitlines()
-    assert lines[0] == "root: FAILED tests.integration.test_a::test_bad"
+    summary = summarize(ROOT, tmp_path, {"root": 1})
+    lines = report([summary]).splitlines()
+    assert lines[0] == "root: FAILED tests/a/test_a.py::TestB::test_bad[1]"
     assert lines[1:-2] == [f"    line {number}" for number in range(70, 100)]
+    assert again([ROOT], [summary]) == [
+        ROOT._replace(tests=("tests/a/test_a.py::TestB::test_bad[1]",))
+    ]
+
+
+def test_nothing_is_run_again_but_tests_that_failed() -> None:
+    good = Summary("root", 3, 0, 1, "")
+    cut = Summary("other", 0, 0, 0, "did not run to its end")
+    bad = Summary("root", 1, 1, 0, "exit status 1", (Failure("a::b", ""),))
+    assert again([ROOT], [good]) == []
+    assert again([ROOT, ROOT], [bad, cut]) == []
+    assert len(again([ROOT, ROOT], [good, bad])) == 1
 
 
 def test_a_session_that_was_cut_short(tmp_path: Path) -> None:
