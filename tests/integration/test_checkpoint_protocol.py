@@ -98,7 +98,7 @@ def test_what_checkpoint_always_asks_for(
     assert (options["pid"], options["root"]) == (state["pid"], state["rootfs"])
     assert (options["log_file"], options["log_level"]) == ("dump.log", 4)
     assert options["manage_cgroups_mode"] == 6
-    assert options["freeze_cgroup"].endswith(container)
+    assert Path(options["freeze_cgroup"]).name.removesuffix(".scope").endswith(container)
     assert options["orphan_pts_master"]
     assert options["notify_scripts"]
     assert not options["leave_running"]
