@@ -10,6 +10,7 @@ import resource
 from pathlib import Path
 
 from helpers.differential.compare import Accepted
+from helpers.differential.dimensions import UNPRIVILEGED
 
 _HYBRID = os.path.ismount("/sys/fs/cgroup/unified")
 _V1 = os.path.ismount("/sys/fs/cgroup/devices")
@@ -157,9 +158,31 @@ RUNC = [
         "runc leaves out the cgroup2 hierarchy of a hybrid host, which the container is in as well",
         on=_HYBRID,
     ),
+    Accepted(
+        "runc",
+        r"(status: [-+]Groups:|id: [-+]uid=0 gid=0).*",
+        "runc leaves an unprivileged user the groups that it has, though none are asked for; with subordinate ids"
+        " they can be given up",
+        {"user": ["root", "root with umask", "other"]},
+        on=UNPRIVILEGED,
+    ),
+    Accepted(
+        "runc",
+        r"run: (-failed: .*cannot set any additional groups in a rootless container\"|\+ran)",
+        "with subordinate ids groups can be set",
+        {"user": ["groups", "umask"]},
+        on=UNPRIVILEGED,
+    ),
 ]
 
 CRUN = [
+    Accepted(
+        "crun",
+        r"run: (-failed: unshare `CLONE_NEWNS`: Operation not permitted|\+ran)",
+        "crun 1.8 fails with any device that is listed if it is run without privileges",
+        {"devices": ["character", "block", "fifo", "no mode", "default again"]},
+        on=UNPRIVILEGED,
+    ),
     Accepted(
         "crun",
         r"cgroup: [-+]0::/\S+\.scope(/container)?",
@@ -175,7 +198,7 @@ CRUN = [
     ),
     Accepted(
         "crun",
-        _shown_and_not(r"/\S* on \S+:", r".* master", r"(?!.* master$).*"),
+        _shown_and_not(r"/\S* on \S+:", r".* master( shared)?", r"(?!.* master( shared)?$).*"),
         "as in runc, a rootfs on a shared mount is its slave; crun makes it private",
         {"propagation": ["unset", "slave", "shared"]},
         on=_PROPAGATING,
@@ -442,6 +465,7 @@ EXEC = [
         r"limits: [-+]Max open files +(256|512) +512 +files *",
         "the runtime library of Go raises the soft limit of runc's exec to the hard one",
         {"rlimits": ["one"]},
+        always=False,
     ),
     Accepted(
         "runc",

@@ -21,6 +21,7 @@ class Accepted(NamedTuple):
         reason: why pyrunc is right all the same.
         when: variants, by dimension, to which this is limited.
         on: whether it can be seen on this host.
+        always: it is seen in each run, and not just when the other runtime happens to lose a race with itself.
     """
 
     reference: str
@@ -28,6 +29,7 @@ class Accepted(NamedTuple):
     reason: str
     when: Mapping[str, Sequence[str]] = {}
     on: bool = True
+    always: bool = True
 
     def covers(self, reference: str, difference: str, combination: Combination) -> bool:
         return (
