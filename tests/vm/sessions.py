@@ -33,8 +33,8 @@ _DIFFERENTIAL = (
     f"{_INTEGRATION}/test_differential.py",
     f"{_INTEGRATION}/test_differential_exec.py",
 )
-#: Without the comparisons, which are sessions of their own; what runs hundreds of commands, under strace or at once, for
-#: which an emulated machine is too slow; and what is about the build, of which it gets only the outcome.
+#: Without the comparisons, which are sessions of their own; what runs hundreds of commands, under strace or at once,
+#: for which an emulated machine is too slow; and what is about the build, of which it gets only the outcome.
 _WHOLE = (
     _INTEGRATION,
     *(f"--ignore={path}" for path in _DIFFERENTIAL),
