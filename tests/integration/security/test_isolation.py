@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,15 @@ def found(said: str) -> set[str]:
     lines = said.splitlines()
     assert lines[-1] == "done"
     return set(lines)
+
+
+@pytest.fixture(autouse=True)
+def open_files() -> Iterator[None]:
+    """One limit of open files, soft and hard, as services of engines have: runtimes in Go raise the soft one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture
