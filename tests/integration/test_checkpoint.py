@@ -95,8 +95,15 @@ class Station:
 
     def count(self) -> int:
         path = self.bundle.rootfs / "count"
-        wait_until(lambda: path.exists() and path.read_text().strip(), "the first number")
-        return int(path.read_text())
+        seen = ""
+
+        def number() -> bool:
+            nonlocal seen  # empty at the moments in which the shell writes it
+            seen = path.read_text().strip() if path.exists() else ""
+            return bool(seen)
+
+        wait_until(number, "a number")
+        return int(seen)
 
     def counts_on(self) -> None:
         """It runs, and goes on from where it was."""
