@@ -46,6 +46,7 @@ _WHOLE = (
             "test_build",
             "test_conformance",
             "test_fuzz",
+            "test_install",
             "test_launcher",
         )
     ),
