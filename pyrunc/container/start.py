@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pyrunc.host.waiting import Steps
 
 SIGKILL = 9
+LAST_WORDS = 1.0  # seconds
 
 
 def starting(container: Container) -> Steps[None]:
@@ -60,7 +61,12 @@ def _starting(container: Container) -> Steps[None]:
                     errno=error.errno or 0,
                 ) from None
             try:
-                yield from _converse(container, connection, config)
+                try:
+                    yield from _converse(container, connection, config)
+                except OperationError:
+                    # an init that has told what failed ends by itself, with the exit code for it
+                    yield pidfd, LAST_WORDS
+                    raise
             except BaseException:
                 signals.kill_and_wait(pidfd)
                 raise

@@ -29,7 +29,8 @@ class Resource(NamedTuple):
     Attributes:
         name: as it is called in config.json, below /linux/resources.
         value: of `linux.resources`.
-        v1: a line of each file; alternatives for the name of a file are separated by "|".
+        v1: a line of each file; alternatives for the name of a file are separated by "|", and those for the
+            line too if it depends on the file.
         v2: the same.
     """
 
@@ -152,7 +153,7 @@ def resources() -> list[Resource]:
             "blockIO.weight",
             {"blockIO": {"weight": 500}},
             {"blkio.weight|blkio.bfq.weight": "500"},
-            {"io.weight|io.bfq.weight": "default 4950"},
+            {"io.bfq.weight|io.weight": "default 500|default 4950"},
         ),
         Resource(
             "blockIO.leafWeight",
@@ -164,7 +165,7 @@ def resources() -> list[Resource]:
             "blockIO.weightDevice",
             {"blockIO": {"weightDevice": [{**disk, "weight": 500}]}},
             {"blkio.weight_device|blkio.bfq.weight_device": f"{name} 500"},
-            {"io.weight|io.bfq.weight": f"{name} 4950"},
+            {"io.bfq.weight|io.weight": f"{name} 500|{name} 4950"},
         ),
         throttle("throttleReadBpsDevice", "read_bps", "rbps"),
         throttle("throttleWriteBpsDevice", "write_bps", "wbps"),

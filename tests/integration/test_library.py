@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ from pathlib import Path
 
 import pytest
 from helpers.bundle import Bundle
-from helpers.command import wait_until
+from helpers.command import run_command, wait_until
 from helpers.criu import working_criu
+from helpers.host import kernel
 from helpers.leaks import Leaks, open_files, zombies
 from helpers.runtime import Runtime
 
@@ -144,7 +146,7 @@ def test_another_object_of_the_same_container_waits(
     box.kill("KILL")
     assert box.wait() == 137
     thread.join()
-    told = tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 15)
+    told = kernel() >= (6, 15)
     assert codes == [137] or (not told and "only the program that created it" in str(codes))
     with pytest.raises(pyrunc.StateError, match="only the program that created it"):
         library.get(box.id).wait()
@@ -362,6 +364,24 @@ def test_a_program_that_is_missing(
             container.start()
         assert container.status == "stopped"
         assert container.wait() == 127
+
+
+def test_an_init_that_has_told_what_failed_ends_by_itself(
+    library: pyrunc.Runtime, bundle: Bundle, container_id: str
+) -> None:
+    """Also one that takes its time: it is not killed before it has given the exit code."""
+    bundle.args("nosuch")
+    program = (
+        "import pyrunc, sys\n"
+        f"box = pyrunc.Runtime(root={str(library.root)!r}).create({container_id!r}, {str(bundle.path)!r})\n"
+        "try:\n box.start()\n"
+        "except pyrunc.OperationError:\n print(box.wait())\n"
+        "box.delete()\n"
+    )
+    slow = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=exit_group")
+    delay = ("-e", "inject=exit_group:delay_enter=200ms")
+    done = run_command([*slow, *delay, sys.executable, "-I", "-c", program])
+    assert done.stdout == "127\n"
 
 
 def test_the_id_is_taken(library: pyrunc.Runtime, box: pyrunc.Container) -> None:

@@ -13,6 +13,7 @@ import pytest
 from helpers.bundle import Bundle
 from helpers.command import wait_until
 from helpers.containers import output, refused, user_namespace
+from helpers.host import kernel
 from helpers.leaks import Leaks
 from helpers.mountinfo import Mount, parse
 from helpers.runtime import Runtime
@@ -90,6 +91,8 @@ def test_what_is_opened_on_the_host_does_not_stay_its_peer(
     if root:
         bundle.config["linux"]["rootfsPropagation"] = root
     if opened == "id-mapped":
+        if kernel() < (6, 3):
+            pytest.skip("a tmpfs cannot be id-mapped before Linux 6.3")
         maps = {"uidMappings": mapping(0, 5000), "gidMappings": mapping(0, 7000)}
         mount(bundle, "/mnt", tree, "rbind", "idmap", **maps)
     else:
@@ -372,6 +375,9 @@ def test_a_missing_source_is_an_error(
     assert f"(config.json: /mounts/{index})" in error
 
 
+@pytest.mark.skipif(
+    kernel() < (6, 5), reason="overlayfs takes no comma by fsconfig before Linux 6.5"
+)
 def test_overlay(runtime: Runtime, bundle: Bundle, container_id: str) -> None:
     for name in ("one", "two,and", "upper", "work"):
         (bundle.path / name).mkdir()
@@ -493,6 +499,14 @@ def mapping(inside: int, outside: int, size: int = 1000) -> list[dict[str, int]]
 OWNERS = "stat -c %u:%g /mnt/file /mnt/below/file"
 
 
+@pytest.fixture
+def mappable(tree: Path) -> Path:
+    """The tree, where the kernel can have ids of a tmpfs mapped."""
+    if kernel() < (6, 3):
+        pytest.skip("a tmpfs cannot be id-mapped before Linux 6.3")
+    return tree
+
+
 def give(tree: Path, uid: int, gid: int) -> None:
     for path in (tree, tree / "file", tree / "below", tree / "below" / "file"):
         subprocess.run(["chown", f"{uid}:{gid}", path], check=True)
@@ -511,46 +525,48 @@ def test_a_mount_with_mappings_of_its_own(
     runtime: Runtime,
     bundle: Bundle,
     container_id: str,
-    tree: Path,
+    mappable: Path,
     no_leaks: Leaks,
     names: list[str],
     owners: str,
 ) -> None:
-    give(tree, 5, 9)
-    mount(bundle, "/mnt", tree, *names, uidMappings=mapping(0, 5000), gidMappings=mapping(0, 7000))
+    give(mappable, 5, 9)
+    mount(
+        bundle, "/mnt", mappable, *names, uidMappings=mapping(0, 5000), gidMappings=mapping(0, 7000)
+    )
     assert output(runtime, bundle, container_id, OWNERS) == owners
 
 
 def test_what_is_written_is_mapped_back(
-    runtime: Runtime, bundle: Bundle, container_id: str, tree: Path
+    runtime: Runtime, bundle: Bundle, container_id: str, mappable: Path
 ) -> None:
-    give(tree, 5, 9)
+    give(mappable, 5, 9)
     bundle.config["process"]["user"] = {"uid": 5005, "gid": 7009}
     maps = {"uidMappings": mapping(0, 5000), "gidMappings": mapping(0, 7000)}
-    mount(bundle, "/mnt", tree, "bind", "idmap", **maps)
+    mount(bundle, "/mnt", mappable, "bind", "idmap", **maps)
     output(runtime, bundle, container_id, "echo > /mnt/made")
-    made = (tree / "made").stat()
+    made = (mappable / "made").stat()
     assert (made.st_uid, made.st_gid) == (5, 9)
 
 
 def test_without_mappings_it_takes_those_of_the_user_namespace(
-    runtime: Runtime, bundle: Bundle, container_id: str, tree: Path, no_leaks: Leaks
+    runtime: Runtime, bundle: Bundle, container_id: str, mappable: Path, no_leaks: Leaks
 ) -> None:
-    give(tree, 5, 9)
+    give(mappable, 5, 9)
     user_namespace(bundle, 100000, 200000)
-    mount(bundle, "/mnt", tree, "rbind", "idmap")
+    mount(bundle, "/mnt", mappable, "rbind", "idmap")
     nobody = "65534:65534\n"
     # the ids of the one that is not mapped are not in the namespace
     assert output(runtime, bundle, container_id, OWNERS) == "5:9\n" + nobody
 
 
 def test_mappings_of_its_own_in_a_user_namespace(
-    runtime: Runtime, bundle: Bundle, container_id: str, tree: Path, no_leaks: Leaks
+    runtime: Runtime, bundle: Bundle, container_id: str, mappable: Path, no_leaks: Leaks
 ) -> None:
-    give(tree, 5, 9)
+    give(mappable, 5, 9)
     user_namespace(bundle, 100000, 200000)
     maps = {"uidMappings": mapping(0, 100100), "gidMappings": mapping(0, 200200)}
-    mount(bundle, "/mnt", tree, "rbind", "ridmap", **maps)
+    mount(bundle, "/mnt", mappable, "rbind", "ridmap", **maps)
     assert output(runtime, bundle, container_id, OWNERS) == "105:209\n" * 2
 
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.host import kernel
 from helpers.leaks import open_files, zombies
 
 import pyrunc
@@ -77,7 +78,7 @@ def test_all_threads_that_wait_are_told() -> None:
 
 
 @pytest.mark.skipif(
-    tuple(map(int, os.uname().release.split(".")[:2])) < (6, 15),
+    kernel() < (6, 15),
     reason="Linux before 6.15 cannot tell",
 )
 def test_children_taken_away_by_others() -> None:
