@@ -75,7 +75,8 @@ done 2>&1
 section writable
 for p in / /tmp /data /data/sub /mnt /dev /dev/shm /proc /proc/sys/kernel /sys /proc/bus /sys/fs/cgroup; do
 	if [ -d $p ] && (: >$p/.try); then
-		rm $p/.try && echo $p is writable
+		# another container may have it too, of a directory of the host
+		rm -f $p/.try && echo $p is writable
 	fi
 done 2>&1
 for p in /proc/sys/kernel/domainname /proc/sysrq-trigger /etc/file /mnt/file; do
