@@ -55,6 +55,7 @@ class HostFacts:
         cgroup_mounts: mount point of each v1 controller or named hierarchy ("name=systemd"), and
             under "" that of v2. Controllers mounted together have the same one.
         cgroup_own: this process's cgroup in each of these, as a path below the mount point.
+        cgroup2_options: options of cgroup2 that are the whole system's.
     """
 
     kernel: tuple[int, int]
@@ -74,6 +75,7 @@ class HostFacts:
     cgroup_mode: str
     cgroup_mounts: dict[str, str]
     cgroup_own: dict[str, str]
+    cgroup2_options: list[str]
 
     def __init__(self, **known: object) -> None:
         for name in known:
@@ -175,6 +177,25 @@ def _resctrl(_: HostFacts) -> str:
         if tail.startswith("resctrl "):
             return _unescape(head.split(" ", 5)[4])
     return ""
+
+
+#: Options of cgroup2 that belong to the whole system (cgroup-v2.rst, "Mounting").
+_CGROUP2_OPTIONS = {
+    "nsdelegate",
+    "favordynmods",
+    "memory_localevents",
+    "memory_recursiveprot",
+    "memory_hugetlb_accounting",
+    "pids_localevents",
+}
+
+
+def _cgroup2_options(_: HostFacts) -> list[str]:
+    for line in read_bytes("/proc/self/mountinfo").decode(errors="surrogateescape").splitlines():
+        tail = line.partition(" - ")[2]
+        if tail.startswith("cgroup2 "):
+            return [o for o in tail.rpartition(" ")[2].split(",") if o in _CGROUP2_OPTIONS]
+    return []
 
 
 def _cgroup_mode(facts: HostFacts) -> str:
@@ -303,4 +324,5 @@ _COMPUTE: dict[str, Callable[[HostFacts], object]] = {
     "cgroup_mode": _cgroup_mode,
     "cgroup_mounts": _cgroup_mounts,
     "cgroup_own": _cgroup_own,
+    "cgroup2_options": _cgroup2_options,
 }

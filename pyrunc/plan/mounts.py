@@ -326,8 +326,12 @@ def _live_source(context: Context, source: str, flags: int, pointer: str) -> int
 
 def _cgroup2(context: Context, options: Options, destination: str, pointer: str) -> None:
     if context.has_new("cgroup") or not context.in_user_namespace:
+        data = options.data
+        if not context.has_new("cgroup"):
+            # in the host's cgroup namespace a mount sets them for the whole system, and takes away what it leaves out
+            data = list(dict.fromkeys((*data, *context.facts.cgroup2_options)))
         operation: Operation = MountFilesystem(
-            "cgroup2", "cgroup", destination, options.data, options.set, 0, _first(options), 0
+            "cgroup2", "cgroup", destination, data, options.set, 0, _first(options), 0
         )
     else:
         # without a cgroup namespace of its own, a user namespace may only bind what is there

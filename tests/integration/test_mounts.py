@@ -392,6 +392,26 @@ def test_overlay(runtime: Runtime, bundle: Bundle, container_id: str) -> None:
     assert (bundle.path / "upper" / "c").read_text() == "up\n"
 
 
+@pytest.mark.skipif(
+    not os.path.exists("/sys/fs/cgroup/cgroup.controllers"), reason="needs cgroup v2"
+)
+def test_options_of_cgroup2_stay_those_of_the_host(
+    runtime: Runtime, bundle: Bundle, container_id: str
+) -> None:
+    """In the host's cgroup namespace a mount of cgroup2 sets them for the whole system."""
+
+    def options() -> str:
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+        return next(line.rpartition(" ")[2] for line in lines if " - cgroup2 " in line)
+
+    linux = bundle.config["linux"]
+    linux["namespaces"] = [n for n in linux["namespaces"] if n["type"] != "cgroup"]
+    mount(bundle, "/mnt", "cgroup", type="cgroup")
+    before = options()
+    output(runtime, bundle, container_id, "test -e /mnt/cgroup.controllers")
+    assert options() == before
+
+
 def test_an_unknown_filesystem(
     runtime: Runtime, bundle: Bundle, container_id: str, no_leaks: Leaks
 ) -> None:

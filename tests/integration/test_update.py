@@ -90,7 +90,9 @@ SHARED = [
     "--pids-limit 7",
     "--pids-limit -1",
 ]
-if not V2:  # where there is no such limit, ours says so
+if V2:  # this old runc changes no swap without the limit of memory
+    SHARED = [line for line in SHARED if not line.startswith("--memory-swap")]
+else:  # where there is no such limit, ours says so
     SHARED.append("--kernel-memory 64M")
 OURS = [
     ("--cpu-burst 10000", "cpu.max.burst" if V2 else "cpu.cfs_burst_us", "10000"),

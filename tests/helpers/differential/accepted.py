@@ -160,7 +160,7 @@ RUNC = [
     ),
     Accepted(
         "runc",
-        r"(status: [-+]Groups:|id: [-+]uid=0 gid=0).*",
+        r"(status: [-+]Groups:|id: [-+]uid=\d+ gid=\d+).*",
         "runc leaves an unprivileged user the groups that it has, though none are asked for; with subordinate ids"
         " they can be given up",
         {"user": ["root", "root with umask", "other"]},

@@ -115,6 +115,8 @@ def mounts(lines: list[str]) -> list[str]:
         left, _, right = line.partition(" - ")
         _, parent, _, root, point, options, *optional = left.split(" ")
         kind, source, *more = right.split(" ")
+        if kind == "cgroup2":
+            more = ["rw"]  # the rest is the whole system's, and other runtimes take it away
         peers = sorted({field.split(":")[0] for field in optional})
         found.append(
             (

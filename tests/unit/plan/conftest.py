@@ -38,6 +38,7 @@ def facts(**known: Any) -> HostFacts:
         "cgroup_mode": "v2",
         "cgroup_mounts": {"": "/sys/fs/cgroup"},
         "cgroup_own": {"": "/"},
+        "cgroup2_options": [],
     }
     return HostFacts(**{**usual, **known})
 

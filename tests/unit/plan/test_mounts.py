@@ -271,6 +271,19 @@ def test_cgroup_v2(config: Config, compile_config: Compile) -> None:
     assert find(plan, MountFilesystem, fstype="cgroup2", destination="/sys/fs/cgroup", attrs=RO)
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_options_of_the_whole_system_stay(
+    config: Config, compile_config: Compile, own: bool
+) -> None:
+    """A mount of cgroup2 in the cgroup namespace of the host sets them, and takes away what it leaves out."""
+    mount(config, "/sys/fs/cgroup", type="cgroup", source="cgroup", options=["ro"])
+    if own:
+        config["linux"]["namespaces"].append({"type": "cgroup"})
+    plan = compile_config(config, {"cgroup2_options": ["nsdelegate", "memory_recursiveprot"]})
+    (found,) = find(plan, MountFilesystem, fstype="cgroup2")
+    assert found.options == ([] if own else ["nsdelegate", "memory_recursiveprot"])
+
+
 def test_cgroup_v1_in_a_namespace_of_its_own(config: Config, compile_config: Compile) -> None:
     mount(config, "/sys/fs/cgroup", type="cgroup", source="cgroup", options=["ro"])
     config["linux"]["namespaces"].append({"type": "cgroup"})
