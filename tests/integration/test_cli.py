@@ -33,6 +33,7 @@ def runc(make_runtime: Callable[[Path], Runtime]) -> Runtime:
 
 @pytest.fixture
 def both(runtime: Runtime, runc: Runtime) -> list[Runtime]:
+    runc.options = runtime.options
     return [runtime, runc]
 
 

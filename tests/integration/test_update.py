@@ -33,7 +33,11 @@ LIMITS = (
 def limits(container: str) -> dict[str, str]:
     """What the files of the container's cgroups say."""
     found = {}
-    for directory in cgroups(container):
+    for directory in cgroups(container) or [
+        group
+        for kind in ("pyrunc", "runc")
+        for group in cgroups(f"{kind}-{container}")  # scopes
+    ]:
         for name in LIMITS:
             path = Path(directory, name)
             if path.exists():
@@ -90,8 +94,14 @@ SHARED = [
     "--pids-limit 7",
     "--pids-limit -1",
 ]
-if V2:  # this old runc changes no swap without the limit of memory
-    SHARED = [line for line in SHARED if not line.startswith("--memory-swap")]
+if V2:  # this old runc changes no swap without the limit of memory, and no quota without the period
+    SHARED = [
+        line
+        for line in SHARED
+        if not line.startswith(
+            ("--memory-swap", "--cpu-quota -1", "--cpu-quota 20000", "--cpu-period")
+        )
+    ]
 else:  # where there is no such limit, ours says so
     SHARED.append("--kernel-memory 64M")
 OURS = [
@@ -113,6 +123,7 @@ def alike(container: str) -> dict[str, str]:
 
 
 def test_limits(runtime: Runtime, runc: Runtime, started: Started) -> None:
+    runc.options = runtime.options
     ours, theirs = started(runtime), started(runc)
     assert alike(ours) == alike(theirs)
     assert limits(ours)[MEMORY] == str(100 << 20)
@@ -175,7 +186,10 @@ def test_a_file(runtime: Runtime, started: Started, tmp_path: Path) -> None:
     "resources",
     [
         {"pids": {"limit": 9}, "cpu": {"cpus": "999"}},
-        {"cpu": {"shares": 99}, "memory": {"limit": 4096}},
+        pytest.param(
+            {"cpu": {"shares": 99}, "memory": {"limit": 4096}},
+            marks=pytest.mark.skipif(V2, reason="v2 takes such a limit, and kills for it"),
+        ),
         {"pids": {"limit": 9}, "memory": {"swap": 1 << 20}},
         {"memory": {"limit": 50 << 20, "swap": 60 << 20}, "cpu": {"quota": 1}},
         {"pids": {"limit": 9}, "unified": {"memory.high": "much"}},
