@@ -148,7 +148,7 @@ def test_another_object_of_the_same_container_waits(
     thread.join()
     told = kernel() >= (6, 15)
     assert codes == [137] or (not told and "only the program that " in str(codes))
-    with pytest.raises(pyrunc.StateError, match="only the program that (created|started) it"):
+    with pytest.raises(pyrunc.StateError, match=r"only the program that (created|started) it"):
         library.get(box.id).wait()
 
 
