@@ -205,6 +205,14 @@ CRUN = [
     ),
     Accepted(
         "crun",
+        r"mountinfo: -/mnt on /: .* shared",
+        "crun leaves a bind mount in a user namespace a peer of the host's, which then gets what is"
+        " mounted in it",
+        {"mounts": ["bind"], "namespaces": ["user"]},
+        on=_PROPAGATING,
+    ),
+    Accepted(
+        "crun",
         r"mountinfo: [-+](/sys/fs)?/cgroup on \S+ cgroup2 cgroup2? .*",
         "the source of a cgroup mount has no meaning",
         on=not _V1,
