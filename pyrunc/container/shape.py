@@ -59,8 +59,7 @@ _PID_MAX = 1 << 22  # proc(5), pid_max
 def flaw(value: Any, shape: Any, name: str = "") -> str:
     """Where a JSON value has not the shape, as a.b.c; "" where it has."""
     if type(shape) is type:
-        number: Any = value
-        right = type(value) is shape and (name != "pid" or 0 <= number <= _PID_MAX)
+        right = type(value) is shape and (name != "pid" or value in range(_PID_MAX + 1))
         return "" if right else name
     if isinstance(shape, Maybe):
         return "" if value is None else flaw(value, shape.shape, name)

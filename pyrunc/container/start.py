@@ -61,12 +61,7 @@ def _starting(container: Container) -> Steps[None]:
                     errno=error.errno or 0,
                 ) from None
             try:
-                try:
-                    yield from _converse(container, connection, config)
-                except OperationError:
-                    # an init that has told what failed ends by itself, with the exit code for it
-                    yield pidfd, LAST_WORDS
-                    raise
+                yield from _converse(container, connection, config, pidfd)
             except BaseException:
                 signals.kill_and_wait(pidfd)
                 raise
@@ -83,7 +78,7 @@ def needs_config(state: dict[str, Any]) -> bool:
 
 
 def _converse(
-    container: Container, connection: _socket.socket, config: dict[str, Any]
+    container: Container, connection: _socket.socket, config: dict[str, Any], pidfd: int
 ) -> Steps[None]:
     state = container.state
     hook_state = b""
@@ -100,6 +95,7 @@ def _converse(
                 return
             if message.type == channel.ERROR:
                 pointer, operation = state["late"].get(str(message.operation), ["", "the start"])
+                yield pidfd, LAST_WORDS  # it ends by itself, with the exit code for that
                 raise channel.describe_failure(message, pointer, operation)
             if message.type != channel.SYNC or message.fd < 0:
                 raise channel.nonsense(message)

@@ -171,12 +171,22 @@ def _filesystems(_: HostFacts) -> frozenset[str]:
     return frozenset(line.rpartition("\t")[2] for line in lines)
 
 
+def _mountinfo() -> str:
+    return read_bytes("/proc/self/mountinfo").decode(errors="surrogateescape")
+
+
+def _mount_of(kind: str) -> tuple[str, str]:
+    """The first mount of a type: what mountinfo (proc(5)) has before and after " - "; empty if there is none."""
+    for line in _mountinfo().splitlines():
+        head, _, tail = line.partition(" - ")
+        if tail.startswith(f"{kind} "):
+            return head, tail
+    return "", ""
+
+
 def _resctrl(_: HostFacts) -> str:
-    for line in read_bytes("/proc/self/mountinfo").decode(errors="surrogateescape").splitlines():
-        head, _separator, tail = line.partition(" - ")
-        if tail.startswith("resctrl "):
-            return _unescape(head.split(" ", 5)[4])
-    return ""
+    head, _tail = _mount_of("resctrl")
+    return _unescape(head.split(" ", 5)[4]) if head else ""
 
 
 #: Options of cgroup2 that belong to the whole system (cgroup-v2.rst, "Mounting").
@@ -191,11 +201,8 @@ _CGROUP2_OPTIONS = {
 
 
 def _cgroup2_options(_: HostFacts) -> list[str]:
-    for line in read_bytes("/proc/self/mountinfo").decode(errors="surrogateescape").splitlines():
-        tail = line.partition(" - ")[2]
-        if tail.startswith("cgroup2 "):
-            return [o for o in tail.rpartition(" ")[2].split(",") if o in _CGROUP2_OPTIONS]
-    return []
+    _head, tail = _mount_of("cgroup2")
+    return [o for o in tail.rpartition(" ")[2].split(",") if o in _CGROUP2_OPTIONS]
 
 
 def _cgroup_mode(facts: HostFacts) -> str:
@@ -229,8 +236,7 @@ def _find_cgroups(facts: HostFacts) -> tuple[dict[str, str], dict[str, str]]:
         if conventional is not None:
             found = conventional, own
         else:
-            text = read_bytes("/proc/self/mountinfo").decode(errors="surrogateescape")
-            found = parse_mountinfo(text, own)
+            found = parse_mountinfo(_mountinfo(), own)
     known.setdefault("cgroup_mounts", found[0])
     known.setdefault("cgroup_own", found[1])
     return found

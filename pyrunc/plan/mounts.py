@@ -259,11 +259,23 @@ def _bind(
     mapped = has_idmap(mount)
     if mapped or context.open_sources:
         idmap = _idmap(context, mount, pointer) if mapped else NO_SLOT
-        slot = context.new_slot()
-        recursive = "ridmap" in options.actions
-        tree = OpenTree(slot, source, flags, idmap, int(recursive), of_source(context))
-        context.host_side(tree, pointer)
+        slot = _host_source(context, source, flags, pointer, idmap, "ridmap" in options.actions)
     return MountBind(source, slot, destination, flags, *_attributes(options), _first(options))
+
+
+def _host_source(
+    context: Context,
+    source: str,
+    flags: int,
+    pointer: str,
+    idmap: int = NO_SLOT,
+    recursive: bool = False,
+) -> int:
+    """The slot of a source that is opened on the host's side."""
+    slot = context.new_slot()
+    tree = OpenTree(slot, source, flags, idmap, int(recursive), of_source(context))
+    context.host_side(tree, pointer)
+    return slot
 
 
 def _idmap(context: Context, mount: dict[str, Any], pointer: str) -> int:
@@ -317,17 +329,14 @@ def _cgroup(context: Context, options: Options, destination: str, pointer: str) 
 
 def _live_source(context: Context, source: str, flags: int, pointer: str) -> int:
     """The slot of a source that has to be opened before a container that runs is entered."""
-    if not context.live:
-        return NO_SLOT
-    slot = context.new_slot()
-    context.host_side(OpenTree(slot, source, flags, NO_SLOT, 0, of_source(context)), pointer)
-    return slot
+    return _host_source(context, source, flags, pointer) if context.live else NO_SLOT
 
 
 def _cgroup2(context: Context, options: Options, destination: str, pointer: str) -> None:
-    if context.has_new("cgroup") or not context.in_user_namespace:
+    own = context.has_new("cgroup")
+    if own or not context.in_user_namespace:
         data = options.data
-        if not context.has_new("cgroup"):
+        if not own:
             # in the host's cgroup namespace a mount sets them for the whole system, and takes away what it leaves out
             data = list(dict.fromkeys((*data, *context.facts.cgroup2_options)))
         operation: Operation = MountFilesystem(

@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 
 from helpers.runtime import Runtime
@@ -104,6 +105,7 @@ class User:
                     os.lchown(entry, self.uid, self.uid)
 
 
+@cache
 def own_subordinate_ids() -> int:
     """The first of the subordinate user and group ids of this user; 0 if there are none."""
     done = subprocess.run(["getsubids", _own_name()], capture_output=True, text=True, check=False)

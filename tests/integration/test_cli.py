@@ -9,8 +9,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -210,15 +210,6 @@ def test_events_end_with_the_container(
         assert process.wait(timeout=30) == 0
 
 
-@contextmanager
-def killed_at_last(process: subprocess.Popen[str]) -> Iterator[None]:
-    """So that a test that fails does not wait for it."""
-    try:
-        yield
-    finally:
-        process.kill()
-
-
 def test_events_tell_of_memory_that_ran_out(
     runtime: Runtime, make_bundle: MakeBundle, container_id: str
 ) -> None:
@@ -234,8 +225,9 @@ def test_events_tell_of_memory_that_ran_out(
     line = runtime.command("events", "--interval", "1h", container_id)
     with (
         subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process,
-        killed_at_last(process),
+        ExitStack() as stack,
     ):
+        stack.callback(process.kill)  # a test that fails does not wait for it
         watched = Path(f"/proc/{process.pid}/fd")
         wait_until(
             lambda: any(

@@ -16,13 +16,10 @@ from helpers.differential.accepted import ACCEPTED, EXEC
 from helpers.differential.combine import Combination, each_once, pairwise
 from helpers.differential.compare import Accepted, differences, unexplained
 from helpers.differential.dimensions import DIMENSIONS, UNPRIVILEGED, base
-from helpers.differential.workshop import Result, Workshop, crun_wrapper
+from helpers.differential.workshop import CAN_RUN, Result, Workshop, crun_wrapper
 from helpers.runtime import Runtime
-from helpers.unprivileged import own_subordinate_ids
 
-pytestmark = pytest.mark.skipif(
-    UNPRIVILEGED and not own_subordinate_ids(), reason="this user has no subordinate ids"
-)
+pytestmark = CAN_RUN
 
 REFERENCES = ("runc", "crun")
 OF_THE_CONTAINER = {

@@ -13,10 +13,11 @@ import pytest
 from helpers.bundle import Bundle
 from helpers.command import wait_until
 from helpers.containers import output, refused, user_namespace
-from helpers.host import kernel
 from helpers.leaks import Leaks
 from helpers.mountinfo import Mount, parse
 from helpers.runtime import Runtime
+
+from pyrunc.host.facts import HostFacts
 
 pytestmark = pytest.mark.root
 
@@ -91,8 +92,7 @@ def test_what_is_opened_on_the_host_does_not_stay_its_peer(
     if root:
         bundle.config["linux"]["rootfsPropagation"] = root
     if opened == "id-mapped":
-        if kernel() < (6, 3):
-            pytest.skip("a tmpfs cannot be id-mapped before Linux 6.3")
+        require_mappable()
         maps = {"uidMappings": mapping(0, 5000), "gidMappings": mapping(0, 7000)}
         mount(bundle, "/mnt", tree, "rbind", "idmap", **maps)
     else:
@@ -376,7 +376,7 @@ def test_a_missing_source_is_an_error(
 
 
 @pytest.mark.skipif(
-    kernel() < (6, 5), reason="overlayfs takes no comma by fsconfig before Linux 6.5"
+    HostFacts().kernel < (6, 5), reason="overlayfs takes no comma by fsconfig before Linux 6.5"
 )
 def test_overlay(runtime: Runtime, bundle: Bundle, container_id: str) -> None:
     for name in ("one", "two,and", "upper", "work"):
@@ -392,9 +392,7 @@ def test_overlay(runtime: Runtime, bundle: Bundle, container_id: str) -> None:
     assert (bundle.path / "upper" / "c").read_text() == "up\n"
 
 
-@pytest.mark.skipif(
-    not os.path.exists("/sys/fs/cgroup/cgroup.controllers"), reason="needs cgroup v2"
-)
+@pytest.mark.skipif(HostFacts().cgroup_mode != "v2", reason="needs cgroup v2")
 def test_options_of_cgroup2_stay_those_of_the_host(
     runtime: Runtime, bundle: Bundle, container_id: str
 ) -> None:
@@ -519,11 +517,15 @@ def mapping(inside: int, outside: int, size: int = 1000) -> list[dict[str, int]]
 OWNERS = "stat -c %u:%g /mnt/file /mnt/below/file"
 
 
+def require_mappable() -> None:
+    if HostFacts().kernel < (6, 3):
+        pytest.skip("a tmpfs cannot be id-mapped before Linux 6.3")
+
+
 @pytest.fixture
 def mappable(tree: Path) -> Path:
     """The tree, where the kernel can have ids of a tmpfs mapped."""
-    if kernel() < (6, 3):
-        pytest.skip("a tmpfs cannot be id-mapped before Linux 6.3")
+    require_mappable()
     return tree
 
 

@@ -14,9 +14,11 @@ from helpers.bundle import Bundle
 from helpers.leaks import cgroups
 from helpers.runtime import Runtime
 
+from pyrunc.host.facts import HostFacts
+
 pytestmark = pytest.mark.root
 
-V2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
+V2 = HostFacts().cgroup_mode == "v2"
 MEMORY = "memory.max" if V2 else "memory.limit_in_bytes"
 
 #: Files that hold limits, of both versions.
@@ -33,11 +35,8 @@ LIMITS = (
 def limits(container: str) -> dict[str, str]:
     """What the files of the container's cgroups say."""
     found = {}
-    for directory in cgroups(container) or [
-        group
-        for kind in ("pyrunc", "runc")
-        for group in cgroups(f"{kind}-{container}")  # scopes
-    ]:
+    names = (container, f"pyrunc-{container}", f"runc-{container}")  # with systemd it is a scope
+    for directory in (group for name in names for group in cgroups(name)):
         for name in LIMITS:
             path = Path(directory, name)
             if path.exists():

@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 from helpers.bundle import BUSYBOX
 from helpers.differential.dimensions import UNPRIVILEGED, Config, localise
 from helpers.differential.probe import Sections, make_rootfs, normalise, sections, tree
 from helpers.leaks import CGROUPS, remove_tree
 from helpers.runtime import Runtime
+from helpers.unprivileged import own_subordinate_ids
 
 _ENVIRONMENT = {
     name: os.environ[name]
@@ -33,6 +36,12 @@ done
 echo "$1 $2 $status $(readlink /proc/self/ns/mnt) $(readlink /proc/self/ns/pid)" >> "$LOG"
 exit 0 # even where the log cannot be written
 """
+
+
+#: As root, or as a user who can have a user namespace with more than one id.
+CAN_RUN = pytest.mark.skipif(
+    UNPRIVILEGED and not own_subordinate_ids(), reason="this user has no subordinate ids"
+)
 
 
 class Result(NamedTuple):

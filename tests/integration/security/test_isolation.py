@@ -68,7 +68,7 @@ DEVICES: list[dict[str, Any]] = [
 
 #: What is seen in ours alone, and why it is nothing that is reached.
 EXPLAINED = {
-    "mount / takes part in those of the host": "where / is shared, as with runc: it receives, crun's does not",
+    "mount / receives those of the host": "where / is shared, as with runc; crun's does not",
     "mount /sys/fs/cgroup/unified cgroup2": "beside v1: the container's own group, read-only",
     "cgroup path of the host in :/": "beside v1: crun leaves the container in the group of its caller",
 }

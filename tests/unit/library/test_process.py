@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers.host import kernel
 from helpers.leaks import open_files, zombies
 
 import pyrunc
+from pyrunc.host.facts import HostFacts
 from pyrunc.library.process import Process, reap_abandoned
 from pyrunc.library.stdio import DEVNULL, PIPE, STDOUT, Streams
 
@@ -78,7 +78,7 @@ def test_all_threads_that_wait_are_told() -> None:
 
 
 @pytest.mark.skipif(
-    kernel() < (6, 15),
+    HostFacts().kernel < (6, 15),
     reason="Linux before 6.15 cannot tell",
 )
 def test_children_taken_away_by_others() -> None:

@@ -85,8 +85,10 @@ static void mounts(void)
 		if (!rest || sscanf(line, "%*s %*s %*s %*s %1023s", point) != 1 ||
 		    sscanf(rest, " - %63s", type) != 1)
 			continue;
-		if (strstr(line, " master:") || strstr(line, " shared:"))
-			printf("mount %s takes part in those of the host\n", point);
+		if (strstr(line, " shared:"))
+			printf("mount %s is a peer of others\n", point);
+		if (strstr(line, " master:"))
+			printf("mount %s receives those of the host\n", point);
 		if (is_shield(point, type))
 			continue;
 		printf("mount %s %s\n", point, type);
