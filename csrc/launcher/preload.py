@@ -81,6 +81,7 @@ import pyrunc.errors
 import pyrunc.host
 import pyrunc.host.children
 import pyrunc.host.facts
+import pyrunc.host.files
 import pyrunc.host.lean_os
 import pyrunc.host.procfs
 import pyrunc.host.program

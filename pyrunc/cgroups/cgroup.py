@@ -6,10 +6,11 @@ import os
 import time
 
 from pyrunc.cgroups import tree
-from pyrunc.cgroups.files import MANY, failure, refuse, write_all, write_text
+from pyrunc.cgroups.files import MANY, failure, refuse, write_all
 from pyrunc.cgroups.plan import CgroupPlan
 from pyrunc.errors import CgroupError
 from pyrunc.host import shim
+from pyrunc.host.files import write_text
 from pyrunc.host.waiting import finish
 
 TYPE_CHECKING = False

@@ -6,6 +6,7 @@ import os
 
 from pyrunc.errors import CgroupError
 from pyrunc.host import shim
+from pyrunc.host.files import read_bytes, write_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,14 +57,7 @@ class CgroupWrite:
 
 def read_text(path: str) -> str:
     """The content of a file of cgroupfs. Raises OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        parts = []
-        while part := os.read(fd, 65536):
-            parts.append(part)
-    finally:
-        os.close(fd)
-    return b"".join(parts).decode()
+    return read_bytes(path).decode()
 
 
 def read_or_empty(path: str) -> str:
@@ -72,15 +66,6 @@ def read_or_empty(path: str) -> str:
         return read_text(path)
     except OSError:
         return ""
-
-
-def write_text(path: str, value: str) -> None:
-    """Write a file of cgroupfs in one write(2). Raises OSError."""
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, value.encode())
-    finally:
-        os.close(fd)
 
 
 def failure(action: str, error: OSError, pointer: str | None = None, hint: str = "") -> CgroupError:

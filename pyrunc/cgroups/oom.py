@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import select
 
-from pyrunc.cgroups.files import failure, write_text
+from pyrunc.cgroups.files import failure
+from pyrunc.host.files import write_text
 
 _EFD_CLOEXEC = 0o2000000
 

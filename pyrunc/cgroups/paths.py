@@ -64,7 +64,8 @@ def v1_paths(cgroups_path: str, container_id: str, facts: HostFacts) -> dict[str
         if inner.startswith("/"):
             path = mount + inner
         else:
-            path = os.path.join(mount + own.get(hierarchy, "/"), inner or container_id)
+            above = mount + own.get(hierarchy, "/")
+            path = f"{above.rstrip('/')}/{inner or container_id}"
         paths[hierarchy] = path.rstrip("/")
     return paths
 

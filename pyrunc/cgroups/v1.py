@@ -7,8 +7,9 @@ import time
 
 from pyrunc.cgroups import tree
 from pyrunc.cgroups.cgroup import FREEZE_TIMEOUT, SIGKILL, Cgroup
-from pyrunc.cgroups.files import asked_by, failure, read_or_empty, read_text, refuse, write_text
+from pyrunc.cgroups.files import asked_by, failure, read_or_empty, read_text, refuse
 from pyrunc.errors import CgroupError
+from pyrunc.host.files import write_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -114,7 +114,7 @@ class Container:
 
     def reload(self) -> None:
         """Read the state again, after waiting for the lock. Raises as `load` does."""
-        state = self.store.read_state()
+        state = self.store.read_state(self.state)
         if state["created"] != self.state["created"]:
             raise NotFoundError(
                 f"container {self.id} does not exist any more: another one has its id"
@@ -391,7 +391,7 @@ def unmount_shared(state: dict[str, Any]) -> None:
 
     rootfs = state["rootfs"]
     # only what came on top of the mount that was there before
-    while procfs.mount_id(rootfs) not in (-1, state["rootfsMount"]):
+    while shim.mount_id(rootfs) not in (-1, state["rootfsMount"]):
         code = shim.unmount(rootfs)
         if code:
             log.warning(f"umount {rootfs}: {os.strerror(code)}")

@@ -22,7 +22,7 @@ from pyrunc.container.store import (
     write_pid_file,
 )
 from pyrunc.errors import OperationError, PyruncError, UsageError
-from pyrunc.host import procfs
+from pyrunc.host import procfs, shim
 from pyrunc.host.facts import HostFacts
 from pyrunc.host.waiting import finish
 from pyrunc.plan.namespaces import check_privileges, first_namespaces
@@ -289,7 +289,7 @@ class Creation:
             "hasListener": bool(
                 ((config.get("linux") or {}).get("seccomp") or {}).get("listenerPath")
             ),
-            "rootfsMount": procfs.mount_id(bundle.rootfs),
+            "rootfsMount": shim.mount_id(bundle.rootfs),
             "notify": bool(options.notify_socket),
             "late": {},
         }

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 
-from pyrunc.cgroups.files import read_or_empty, read_text, write_text
+from pyrunc.cgroups.files import read_or_empty, read_text
 from pyrunc.container.channel import label
 from pyrunc.errors import HostError
+from pyrunc.host.files import write_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

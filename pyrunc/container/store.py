@@ -20,6 +20,7 @@ import time
 from pyrunc.container.shape import STATE as STATE_SHAPE
 from pyrunc.container.shape import flaw
 from pyrunc.errors import ExistsError, NotFoundError, PyruncError, StateError, UsageError
+from pyrunc.host import files, shim
 from pyrunc.host.facts import HostFacts
 from pyrunc.host.waiting import finish
 from pyrunc.spec.json import dumps, loads
@@ -107,6 +108,12 @@ class Store:
         self._lock_fd = -1
         self._sound = b""  # a state that need not be checked (again)
 
+    def another(self) -> Store:
+        """The same directory, for somebody who locks it for himself."""
+        other = Store(self.root, self.id)
+        other._sound = self._sound
+        return other
+
     def __enter__(self) -> Store:
         return self
 
@@ -120,8 +127,11 @@ class Store:
             ExistsError: there is a container of this id.
         """
         try:
-            os.makedirs(self.root, 0o711, exist_ok=True)
-            os.mkdir(self.path, 0o700)
+            try:
+                os.mkdir(self.path, 0o700)
+            except FileNotFoundError:
+                os.makedirs(self.root, 0o711, exist_ok=True)
+                os.mkdir(self.path, 0o700)
         except FileExistsError:
             raise ExistsError(
                 f"container {self.id} exists already in {self.root}:"
@@ -148,6 +158,9 @@ class Store:
             NotFoundError: there is no such container, or it was deleted meanwhile.
             StateError: somebody else has been changing it for `timeout` seconds.
         """
+        if self._lock_fd >= 0:
+            return
+        self._lock_fd = shim.lock_directory(self.path) if shim.is_loaded() else -1
         if self._lock_fd >= 0:
             return
         fd = self._open()
@@ -215,10 +228,8 @@ class Store:
     def write(self, name: str, text: str) -> None:
         """Put a whole file in place, or leave the one that is there. Raises PyruncError."""
         path = self.path_of(name)
-        temporary = f"{path}.new"
         try:
-            write_file(temporary, text)
-            os.rename(temporary, path)
+            files.replace(path, text)
         except OSError as error:
             raise PyruncError(f"{path}: {error.strerror}", errno=error.errno or 0) from None
 
@@ -247,15 +258,18 @@ class Store:
             # so that a process is found and ended also where something else damages the state
             self.write(BACKUP, text)
 
-    def read_state(self) -> dict[str, Any]:
+    def read_state(self, known: dict[str, Any] | None = None) -> dict[str, Any]:
         """The state.
+
+        Args:
+            known: returned where the file is as this store has last read or written it.
 
         Raises:
             NotFoundError: there is no such container.
             StateError: its state is missing or damaged; it can only be deleted by force.
         """
         try:
-            return self._read_checked(STATE)
+            return self._read_checked(STATE, known)
         except FileNotFoundError:
             if os.path.isdir(self.path):
                 raise StateError(
@@ -279,8 +293,10 @@ class Store:
             path = self.path_of(STATE)
             raise PyruncError(f"{path}: {error.strerror}", errno=error.errno or 0) from None
 
-    def _read_checked(self, name: str) -> dict[str, Any]:
+    def _read_checked(self, name: str, known: dict[str, Any] | None = None) -> dict[str, Any]:
         data = self._read_bytes(name)
+        if known is not None and data == self._sound:
+            return known
         state = self._parse(name, data)
         if data != self._sound:
             if missing := flaw(state, STATE_SHAPE):
@@ -300,18 +316,11 @@ class Store:
     def _read_bytes(self, name: str) -> bytes:
         path = self.path_of(name)
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            return files.read_bytes(path)
         except (FileNotFoundError, NotADirectoryError):
             raise FileNotFoundError(path) from None
         except OSError as error:
             raise PyruncError(f"{path}: {error.strerror}", errno=error.errno or 0) from None
-        try:
-            data = b""
-            while part := os.read(fd, 65536):
-                data += part
-            return data
-        finally:
-            os.close(fd)
 
     def _parse(self, name: str, data: bytes) -> dict[str, Any]:
         path = self.path_of(name)
@@ -328,6 +337,9 @@ class Store:
 
     def remove(self) -> None:
         """Remove the directory. One that is gone is no error. Raises PyruncError."""
+        if shim.is_loaded() and shim.clear_directory(self.path):
+            self.unlock()
+            return
         try:
             for name in os.listdir(self.path):
                 path = self.path_of(name)
@@ -346,18 +358,6 @@ class Store:
         self.unlock()
 
 
-def write_file(path: str, text: str, mode: int = 0o600, *, new: bool = False) -> None:
-    """Write a whole file; with `new`, one that must not be there yet. Raises OSError."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    fd = os.open(path, flags | (os.O_EXCL if new else os.O_TRUNC), mode)
-    try:
-        view = memoryview(text.encode("utf-8", "surrogateescape"))
-        while view:
-            view = view[os.write(fd, view) :]
-    finally:
-        os.close(fd)
-
-
 def write_pid_file(path: str, pid: int) -> None:
     """Write a pid file, so that whoever sees it sees all of it. Raises PyruncError."""
     directory, name = os.path.split(os.path.abspath(path))
@@ -366,7 +366,13 @@ def write_pid_file(path: str, pid: int) -> None:
         # In a directory that others write to, whoever made the file would own it, or have us write
         # to another one by a link.
         remove_file(temporary)
-        write_file(temporary, str(pid), 0o644, new=True)
+        fd = os.open(
+            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644
+        )
+        try:
+            files.write_all(fd, str(pid).encode())
+        finally:
+            os.close(fd)
         os.rename(temporary, path)
     except OSError as error:
         raise PyruncError(f"--pid-file {path}: {error.strerror}", errno=error.errno or 0) from None

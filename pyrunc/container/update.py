@@ -6,7 +6,8 @@ from pyrunc import log
 from pyrunc.container.container import wrong_status
 from pyrunc.container.store import CONFIG
 from pyrunc.errors import PyruncError, StateError
-from pyrunc.host.facts import HostFacts, read_bytes
+from pyrunc.host.facts import HostFacts
+from pyrunc.host.files import read_bytes
 from pyrunc.spec.json import dumps
 
 TYPE_CHECKING = False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from pyrunc.host.facts import CAPABILITIES, HostFacts, read_bytes
+from pyrunc.host.facts import CAPABILITIES, HostFacts
+from pyrunc.host.files import read_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

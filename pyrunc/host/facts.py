@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from pyrunc.host import shim
+from pyrunc.host.files import read_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,18 +93,6 @@ class HostFacts:
             value = compute(self)
             self.__dict__[name] = value
             return value
-
-
-def read_bytes(path: str) -> bytes:
-    """The whole of a small file of procfs, sysfs or cgroupfs. Raises OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        parts = []
-        while part := os.read(fd, 65536):
-            parts.append(part)
-        return b"".join(parts)
-    finally:
-        os.close(fd)
 
 
 def _kernel(_: HostFacts) -> tuple[int, int]:
@@ -261,13 +250,13 @@ def _conventional_mounts(own: dict[str, str]) -> dict[str, str] | None:
     names = {"": "unified", "name=systemd": "systemd"}
     mounts = {name: f"{CGROUP_ROOT}/{names.get(name, name)}" for name in own}
     files = [f"{mounts[name]}{path}/cgroup.procs" for name, path in own.items()]
-    if not (shim.is_loaded() and shim.carry_out("s", files)[0] == len(files)):
-        for name, file in zip(own, files, strict=True):
-            if os.path.exists(file):
-                continue
-            if name:  # that of v2 need not be mounted beside v1
-                return None
-            del mounts[name]
+    there = shim.carry_out("s", files)[0] if shim.is_loaded() else 0
+    for name, file in list(zip(own, files, strict=True))[there:]:
+        if os.path.exists(file):
+            continue
+        if name:  # that of v2 need not be mounted beside v1
+            return None
+        del mounts[name]
     return mounts if len(mounts) > 1 else None
 
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
+from pyrunc.host import files
 
 
 def _stat_fields(pid: int) -> list[bytes]:
-    fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        data = os.read(fd, 4096)
-    finally:
-        os.close(fd)
+    data = files.read_bytes(f"/proc/{pid}/stat")
     # the name in parentheses may hold anything
     return data[data.rindex(b")") + 2 :].split()
 
@@ -35,36 +31,11 @@ def is_alive(pid: int, started: int) -> bool:
 
 def write(pid: int, name: str, value: str) -> None:
     """Write /proc/PID/NAME. Raises OSError."""
-    fd = os.open(f"/proc/{pid}/{name}", os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, value.encode())
-    finally:
-        os.close(fd)
+    files.write_text(f"/proc/{pid}/{name}", value)
 
 
 def innermost_pid(pid: int) -> int:
     """The pid of a process as it sees it itself, in its own pid namespace. Raises OSError."""
-    fd = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        data = os.read(fd, 8192)
-    finally:
-        os.close(fd)
+    data = files.read_bytes(f"/proc/{pid}/status")
     start = data.index(b"NSpid:")
     return int(data[start : data.index(b"\n", start)].split()[-1])
-
-
-def mount_id(path: str) -> int:
-    """The id of the mount that `path` leads to (proc(5), fdinfo); -1 where it leads nowhere."""
-    try:
-        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except OSError:
-        return -1
-    try:
-        info = os.open(f"/proc/self/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            data = os.read(info, 4096)
-        finally:
-            os.close(info)
-    finally:
-        os.close(fd)
-    return int(data[data.index(b"mnt_id:") + 7 :].split(None, 1)[0])

@@ -40,6 +40,7 @@ MFD_NOEXEC_SEAL = 0x0008
 MFD_EXEC = 0x0010
 PR_SET_CHILD_SUBREAPER = 36
 CLONE_NEWNET = 0x40000000
+_PATH_MAX = 4096
 
 _init_fd = -1
 _init_lock = _thread.allocate_lock()
@@ -161,6 +162,59 @@ def carry_out(kind: str, steps: Sequence[str]) -> tuple[int, int]:
         raise ValueError("a path or what is written contains a NUL character")
     done: int = lib.pyrunc_steps(kind.encode(), text, count)
     return done, 0 if done == count else ffi.errno
+
+
+def _path(path: str) -> bytes:
+    data = os.fsencode(path)
+    if b"\0" in data:
+        raise ValueError("a path contains a NUL character")
+    return data
+
+
+def _failed(path: str) -> OSError:
+    error: int = ffi.errno
+    return OSError(error, os.strerror(error), path)
+
+
+def read_file(path: str, size: int) -> bytes:
+    """What is in a file, at most `size` bytes. Raises OSError."""
+    buffer = ffi.new("char[]", size)
+    count = lib.pyrunc_read(_path(path), buffer, size)
+    if count < 0:
+        raise _failed(path)
+    data: bytes = ffi.unpack(buffer, count)
+    return data
+
+
+def replace_file(path: str, beside: str, data: bytes) -> None:
+    """Write a file of mode 0600 `beside` its place, and rename it there. Raises OSError."""
+    if lib.pyrunc_replace(_path(path), _path(beside), data, len(data)) < 0:
+        raise _failed(path)
+
+
+def lock_directory(path: str) -> int:
+    """A descriptor of a directory, locked (flock(2)); -1 where that is not possible at once."""
+    fd: int = lib.pyrunc_lock(_path(path))
+    return fd
+
+
+def clear_directory(path: str) -> bool:
+    """Remove a directory in which there are only files. False where something is left."""
+    return bool(lib.pyrunc_clear(_path(path)) == 0)
+
+
+def mount_id(path: str) -> int:
+    """The id of the mount that `path` leads to (statx(2)); -1 where it leads nowhere."""
+    found: int = lib.pyrunc_mount_id(_path(path))
+    return found
+
+
+def real_path(path: str) -> str:
+    """The path without symbolic links (realpath(3)); "" where it leads nowhere."""
+    resolved = ffi.new("char[]", _PATH_MAX)
+    if not lib.realpath(_path(path), resolved):
+        return ""
+    return os.fsdecode(ffi.string(resolved))
 
 
 class HookError(OSError):

@@ -42,6 +42,13 @@ int pyrunc_bpf_detach(int cgroup, int program);
 int pyrunc_bpf_query(int cgroup, uint32_t *ids, uint32_t capacity);
 int pyrunc_bpf_open(uint32_t id);
 
+ssize_t pyrunc_read(const char *path, char *buffer, size_t size);
+int pyrunc_replace(const char *path, const char *beside, const char *data, size_t size);
+int pyrunc_lock(const char *directory);
+int pyrunc_clear(const char *directory);
+long long pyrunc_mount_id(const char *path);
+char *realpath(const char *path, char *resolved);
+
 size_t pyrunc_steps(char kind, const char *paths, size_t count);
 
 int umount2(const char *target, int flags);
@@ -61,12 +68,14 @@ ffi.set_source(
     """
 #include <linux/openat2.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "csrc/common/hook.h"
 #include "csrc/shim/bpf.h"
+#include "csrc/shim/files.h"
 #include "csrc/shim/spawn.h"
 #include "csrc/shim/steps.h"
 """,

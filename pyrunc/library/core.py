@@ -14,7 +14,7 @@ from pyrunc.container import container as containers
 from pyrunc.container import execute
 from pyrunc.container.creation import CreateOptions, compile_bundle, creating
 from pyrunc.container.session import close_all
-from pyrunc.container.store import Store, default_root, list_ids
+from pyrunc.container.store import default_root, list_ids
 from pyrunc.container.supervise import receive_master
 from pyrunc.errors import NotFoundError, PyruncError, StateError, TimeoutExpired, UsageError
 from pyrunc.host import children, procfs
@@ -347,7 +347,7 @@ class CoreContainer(Generic[P]):
     def _fresh(self) -> containers.Container:
         """For one operation: each has a lock of its own, so that threads exclude each other too."""
         old = self._container
-        return containers.Container(Store(old.store.root, old.store.id), old.state)
+        return containers.Container(old.store.another(), old.state)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}>"

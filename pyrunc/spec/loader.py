@@ -14,6 +14,7 @@ import os
 import stat
 
 from pyrunc.errors import BundleError, ConfigError, Violation
+from pyrunc.host.files import real_path
 from pyrunc.spec.json import loads
 from pyrunc.spec.rules import broken, broken_process
 from pyrunc.spec.texts import may_have_bad_text, text_violations
@@ -98,7 +99,7 @@ def load_bundle(path: str, config_file: str | None = None) -> Bundle:
         BundleError: the bundle cannot be read, or its root filesystem is no directory.
         ConfigError: config.json was read and is wrong; the error has every violation.
     """
-    path = os.path.realpath(path)
+    path = real_path(path)
     source = config_file or os.path.join(path, "config.json")
     return check_bundle(path, read_file(source), source)
 
@@ -207,7 +208,7 @@ def _sound(data: bytes, document: object) -> bool:
 
 
 def _rootfs(bundle: str, root: str, source: str) -> str:
-    rootfs = os.path.realpath(os.path.join(bundle, root))
+    rootfs = real_path(os.path.join(bundle, root))
     try:
         mode = os.stat(rootfs).st_mode
     except OSError as error:
