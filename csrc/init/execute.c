@@ -13,9 +13,9 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-static bool ends_process(unsigned signal)
+static bool ends_process(const struct signalfd_siginfo *info)
 {
-	switch (signal) {
+	switch (info->ssi_signo) {
 	case SIGCHLD:
 	case SIGCONT:
 	case SIGURG:
@@ -24,6 +24,9 @@ static bool ends_process(unsigned signal)
 	case SIGTTIN:
 	case SIGTTOU:
 		return false;
+	case SIGXCPU: /* from the kernel it is about what the set-up has used
+			 (SCHED_FLAG_DL_OVERRUN) */
+		return info->ssi_code != SI_KERNEL;
 	default:
 		return true;
 	}
@@ -50,7 +53,7 @@ static int accept_start(struct init *init, int listener)
 		if (poll(fds, 2, -1) < 0 && errno != EINTR)
 			return fail(init, "poll", NULL);
 		if (fds[1].revents && read(signals, &info, sizeof info) == sizeof info &&
-		    ends_process(info.ssi_signo))
+		    ends_process(&info))
 			_exit(128 + (int)info.ssi_signo);
 		if (!fds[0].revents)
 			continue;

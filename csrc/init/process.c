@@ -3,6 +3,8 @@
 
 #include <limits.h>
 #include <linux/keyctl.h>
+#include <linux/sched.h>
+#include <signal.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -34,6 +36,11 @@ int op_set_rlimit(struct init *init, const struct set_rlimit *op)
 		   : 0;
 }
 
+static void survive(int signal)
+{
+	(void)signal;
+}
+
 int op_set_scheduler(struct init *init, const struct set_scheduler *op)
 {
 	struct {
@@ -54,6 +61,9 @@ int op_set_scheduler(struct init *init, const struct set_scheduler *op)
 	    .period = op->period,
 	};
 
+	/* The signal is for the program; execve takes the handler away. */
+	if (op->flags & SCHED_FLAG_DL_OVERRUN && signal(SIGXCPU, survive) == SIG_ERR)
+		return fail(init, "sigaction", NULL);
 	return syscall(SYS_sched_setattr, 0, &attr, 0) < 0 ? fail(init, "sched_setattr", NULL) : 0;
 }
 

@@ -60,6 +60,8 @@ def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """
     if shutil.which("gcc") is None:
         pytest.skip("gcc is not installed")
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        pytest.skip("Python.h is not installed")
     base = getattr(sys, "_base_executable", sys.executable)
     show = "import sys; print(*[p for p in sys.path if not p.endswith('.zip')], sep='\\n')"
     paths = run([base, "-I", "-S", "-c", show]).stdout.decode().splitlines()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,9 @@ def test_validate(directory: Path) -> None:
 
 def test_a_plan_needs_no_container(directory: Path, tmp_path: Path) -> None:
     runtime = pyrunc.Runtime(tmp_path / "state")
-    plan = runtime.plan(directory, "box")
+    config = pyrunc.Bundle.default_config(rootless=os.geteuid() != 0)
+    config["process"] |= {"args": ["true"], "terminal": False}
+    plan = runtime.plan(pyrunc.Bundle.of(directory, config), "box")
     assert isinstance(plan, pyrunc.Plan)
     assert isinstance(plan.operations[0], pyrunc.Operation)
     assert any("exec true" in line for line in plan.describe())

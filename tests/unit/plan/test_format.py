@@ -16,14 +16,16 @@ from pyrunc.container import channel
 from pyrunc.plan import header
 from pyrunc.plan.operation import REGISTRY, Operation
 from pyrunc.plan.operations import (
+    ChangeDirectory,
     Execute,
-    MountBind,
     SetAffinity,
     SetHostname,
     SetRlimit,
     SetScheduler,
+    SetUmask,
 )
 from pyrunc.plan.plan import MAGIC
+from pyrunc.plan.process import SCHED_FLAGS
 
 ROOT = Path(__file__).resolve().parents[3]
 INIT = Path(pyrunc.__file__).parent / "libexec" / "pyrunc-init"
@@ -155,11 +157,24 @@ def test_malformed_plans_are_refused(plan: bytes) -> None:
 
 
 def test_errors_name_operation_call_and_errno() -> None:
-    bind = MountBind("/none", 0xFFFFFFFF, "/x", 0, 0, 0, 0, 0, 0)
-    message = run_init(encoded(SetAffinity(b"\xff" * 8), bind))
+    message = run_init(encoded(SetAffinity(b"\xff" * 8), ChangeDirectory("/none")))
     assert message is not None
-    assert (message.operation, message.call, message.error) == (1, "open_tree", errno.ENOENT)
+    assert (message.operation, message.call, message.error) == (1, "chdir", errno.ENOENT)
     assert message.detail == "/none"
+
+
+def test_a_signal_that_the_program_asked_for_does_not_end_the_init() -> None:
+    """SCHED_FLAG_DL_OVERRUN has the kernel send SIGXCPU to whoever uses more time, as the set-up does."""
+    millisecond = 1_000_000
+    deadline = SetScheduler(
+        6, SCHED_FLAGS["SCHED_FLAG_DL_OVERRUN"], 0, 0, millisecond, 2 * millisecond, 2 * millisecond
+    )
+    work = [SetUmask(0)] * 200_000
+    message = run_init(encoded(deadline, *work, Execute(["/none"], [])))
+    assert message is not None
+    if (message.operation, message.error) == (0, errno.EPERM):
+        pytest.skip("SCHED_DEADLINE needs CAP_SYS_NICE")
+    assert (message.operation, message.call) == (len(work) + 1, "execve")
 
 
 def test_random_damage_is_survived() -> None:
