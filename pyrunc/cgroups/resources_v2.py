@@ -8,8 +8,6 @@ Sources: runtime-spec config-linux.md, "Unified"; the kernel's admin-guide/cgrou
 
 from __future__ import annotations
 
-import math
-
 from pyrunc.cgroups.resources import Compiler, check, escape, rdma_lines
 
 TYPE_CHECKING = False
@@ -182,6 +180,8 @@ def weight_of_shares(shares: int) -> int:
         return 1
     if shares >= 262144:
         return 10000
+    import math  # few configurations need it
+
     level = math.log2(shares)
     # Without the rounding, 1024 shares would be at the mercy of the last bit.
     return math.ceil(round(10 ** ((level * level + 125 * level) / 612 - 7 / 34), 9))
