@@ -1,27 +1,44 @@
 # ruff: noqa: F401
 """What the image of the interpreter holds from the start: what engines call, and all that these commands import.
 
-Not that which needs a compiled module of its own file, or `os`, whose copy of the environment would be that of the
-build: such a module is imported when it is needed.
+Not that which needs a compiled module of its own file: it is imported when it is needed.
 """
 
 import _socket
 import errno
 import fcntl
+import os
+import posix
 import pwd
 import select
 import stat
 import sys
 import time
 
+# what jeepney imports, which takes longer than itself
+import array  # isort: skip
+import binascii
+import collections
+import contextlib
+import enum
+import re
+import socket
+import string
+import struct
+import warnings
+
 import pyrunc_resume
 
 import pyrunc
 import pyrunc.cgroups
+import pyrunc.cgroups.bpf
+import pyrunc.cgroups.bus
 import pyrunc.cgroups.cgroup
 import pyrunc.cgroups.devices
 import pyrunc.cgroups.explain
 import pyrunc.cgroups.files
+import pyrunc.cgroups.filters
+import pyrunc.cgroups.gvariant
 import pyrunc.cgroups.oom
 import pyrunc.cgroups.paths
 import pyrunc.cgroups.plan
@@ -32,6 +49,7 @@ import pyrunc.cgroups.signals
 import pyrunc.cgroups.stats
 import pyrunc.cgroups.stats_v1
 import pyrunc.cgroups.stats_v2
+import pyrunc.cgroups.systemd
 import pyrunc.cgroups.tree
 import pyrunc.cgroups.unit
 import pyrunc.cgroups.update
@@ -117,6 +135,8 @@ import pyrunc.spec.texts
 import pyrunc.spec.version
 import pyrunc.spec.words
 
-for _name in ("os", "pyrunc.host._shim", "_json", "_cffi_backend"):
+for _name in ("pyrunc.host._shim", "_json", "_cffi_backend"):
     if _name in sys.modules:
         raise ImportError(f"{_name} cannot be part of the image")
+if os.environ._data is not posix.environ:
+    raise ImportError("os.environ would be that of the build")

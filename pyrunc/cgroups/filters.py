@@ -6,7 +6,7 @@ import os
 
 from pyrunc.cgroups.bpf import device_program
 from pyrunc.cgroups.files import failure
-from pyrunc.host._shim import ffi, lib
+from pyrunc.host import shim
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ class DeviceProgram:
     def __init__(self, rules: list[DeviceRule], pointer: str) -> None:
         self._pointer = pointer
         instructions = device_program(rules)
-        log = ffi.new("char[]", _LOG_SIZE)
-        self._fd = lib.pyrunc_bpf_load(instructions, len(instructions) // 8, log, _LOG_SIZE)
+        log = shim.ffi.new("char[]", _LOG_SIZE)
+        self._fd = shim.lib.pyrunc_bpf_load(instructions, len(instructions) // 8, log, _LOG_SIZE)
         if self._fd < 0:
-            error = OSError(ffi.errno, os.strerror(ffi.errno))
-            hint = ffi.string(log, _LOG_SIZE).decode(errors="replace").strip()
+            error = OSError(shim.ffi.errno, os.strerror(shim.ffi.errno))
+            hint = shim.ffi.string(log, _LOG_SIZE).decode(errors="replace").strip()
             if error.errno == 1 and not hint:  # EPERM
                 hint = "that takes CAP_BPF and CAP_NET_ADMIN in the initial user namespace"
             raise failure("load a device program", error, pointer, hint)
@@ -54,12 +54,12 @@ class DeviceProgram:
         try:
             cgroup = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             for identity in _query(cgroup):
-                present.append(_checked(lib.pyrunc_bpf_open(identity)))
+                present.append(_checked(shim.lib.pyrunc_bpf_open(identity)))
             replaced = present[0] if len(present) == 1 else -1
-            _checked(lib.pyrunc_bpf_attach(cgroup, self._fd, replaced))
+            _checked(shim.lib.pyrunc_bpf_attach(cgroup, self._fd, replaced))
             if len(present) > 1:
                 for program in present:
-                    _checked(lib.pyrunc_bpf_detach(cgroup, program))
+                    _checked(shim.lib.pyrunc_bpf_detach(cgroup, program))
         except OSError as error:
             action = f"attach a device program to {directory}"
             raise failure(action, error, self._pointer) from error
@@ -79,12 +79,12 @@ def attached(directory: str) -> int:
 
 
 def _query(cgroup: int) -> list[int]:
-    ids = ffi.new("uint32_t[]", _MOST_PROGRAMS)
-    count = _checked(lib.pyrunc_bpf_query(cgroup, ids, _MOST_PROGRAMS))
+    ids = shim.ffi.new("uint32_t[]", _MOST_PROGRAMS)
+    count = _checked(shim.lib.pyrunc_bpf_query(cgroup, ids, _MOST_PROGRAMS))
     return [ids[position] for position in range(count)]
 
 
 def _checked(result: int) -> int:
     if result < 0:
-        raise OSError(ffi.errno, os.strerror(ffi.errno))
+        raise OSError(shim.ffi.errno, os.strerror(shim.ffi.errno))
     return result
