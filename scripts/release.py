@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import venv
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ LINKED = {
     "libexpat1-dev": "a part of the interpreter in the launcher",
     "zlib1g-dev": "a part of the interpreter in the launcher",
 }
+#: Python packages of which the same is true.
+CARRIED = {"jeepney": "two of its modules are in the launcher"}
 #: Those whose libraries it is linked with.
 NEEDED = {"libseccomp2": "loaded by pyrunc.host._seccomp"}
 
@@ -77,6 +80,33 @@ def debian_component(package: str, purpose: str, scope: str) -> dict[str, Any]:
     }
 
 
+def python_component(package: str, purpose: str) -> dict[str, Any]:
+    """A package of this environment as a component (CycloneDX)."""
+    version = metadata.version(package)
+    purl = f"pkg:pypi/{package}@{version}"
+    return {
+        "type": "library",
+        "bom-ref": purl,
+        "name": package,
+        "version": version,
+        "description": purpose,
+        "scope": "required",
+        "purl": purl,
+    }
+
+
+def write_licences() -> None:
+    """The licences of what is part of our files, in dist/THIRD-PARTY-LICENCES."""
+    texts = {name: Path(f"/usr/share/doc/{name}/copyright").read_text() for name in LINKED}
+    for name in CARRIED:
+        files = metadata.files(name) or []
+        (licence,) = [file for file in files if file.stem.upper() in ("LICENSE", "LICENCE")]
+        texts[name] = licence.read_text()
+    purposes = LINKED | CARRIED
+    parts = [f"{name}: {purposes[name]}\n\n{text.strip()}\n" for name, text in texts.items()]
+    (DIST / "THIRD-PARTY-LICENCES").write_text(f"\n{'=' * 80}\n\n".join(parts))
+
+
 def write_sbom(wheel: Path) -> None:
     """Name all that the wheel needs or has in it, in dist/pyrunc.cdx.json."""
     subject = environment("subject", wheel)
@@ -90,6 +120,7 @@ def write_sbom(wheel: Path) -> None:
     components[:] = [part for part in components if part["name"] != "pyrunc"]
     components += [debian_component(name, why, "required") for name, why in LINKED.items()]
     components += [debian_component(name, why, "optional") for name, why in NEEDED.items()]
+    components += [python_component(name, why) for name, why in CARRIED.items()]
     target.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
     check = "import sys; from cyclonedx.validation.json import JsonStrictValidator as V;"
     check += "from cyclonedx.schema import SchemaVersion as S;"
@@ -105,6 +136,7 @@ def main() -> None:
     if run("git", "status", "--porcelain"):
         print("release: the tree differs from the last commit", file=sys.stderr)
     write_sbom(build())
+    write_licences()
     sums = [
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
         for path in sorted(DIST.iterdir())

@@ -29,6 +29,10 @@ EXTENSIONS = "pyrunc_extensions"
 #: The launcher's own: what its image imports, and what is done when it starts.
 OWN = {f"pyrunc_{name}": Path(__file__).with_name(f"{name}.py") for name in ("preload", "resume")}
 
+#: What is used of another package, in whose place stands one that does not import all of it.
+JEEPNEY = "jeepney"
+JEEPNEY_MODULES = ("low_level", "wrappers")
+
 #: Stands for `os` in the modules of the package.
 LEAN_OS = "pyrunc.host.lean_os"
 
@@ -47,7 +51,13 @@ class StripTypes(ast.NodeTransformer):
     """Takes away what only type checkers read, and `from __future__ import annotations` with it.
 
     The annotations of classes stay, as they may be what the class is made of.
+
+    Attributes:
+        modules: imports from these are left out.
     """
+
+    def __init__(self, modules: set[str]) -> None:
+        self.modules = modules
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
         node.returns = None
@@ -62,7 +72,7 @@ class StripTypes(ast.NodeTransformer):
         return node
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
-        return None if node.module == "__future__" else node
+        return None if node.module in self.modules else node
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
         match node.test:
@@ -102,11 +112,21 @@ def modules(packages: Path) -> list[tuple[str, Path]]:
         parts = path.relative_to(packages).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         found.append((name, path))
-    return found
+    return [*found, *jeepney_modules()]
+
+
+def jeepney_modules() -> list[tuple[str, Path]]:
+    """Those of jeepney; none where it is not installed."""
+    spec = find_spec(JEEPNEY)
+    if spec is None or not spec.submodule_search_locations:
+        return []
+    place = Path(spec.submodule_search_locations[0])
+    package = (JEEPNEY, Path(__file__).with_name("lean_jeepney.py"))
+    return [package, *((f"{JEEPNEY}.{name}", place / f"{name}.py") for name in JEEPNEY_MODULES)]
 
 
 def is_package(name: str, path: Path) -> bool:
-    return path.name == "__init__.py" or name == "encodings"
+    return path.name == "__init__.py" or name in ("encodings", JEEPNEY)
 
 
 def frozen(name: str, path: Path) -> bytes:
@@ -115,7 +135,9 @@ def frozen(name: str, path: Path) -> bytes:
     ours = name.partition(".")[0] == PACKAGE
     if ours and name != LEAN_OS:
         tree = UseLeanOs().visit(tree)
-    tree = StripTypes().visit(tree)
+    # what jeepney has of typing it has in annotations
+    types = {"__future__", "typing"} if name.startswith(JEEPNEY) else {"__future__"}
+    tree = StripTypes(types).visit(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             strip_docstring(node)

@@ -1,31 +1,24 @@
 # ruff: noqa: F401
 """What the image of the interpreter holds from the start: what engines call, and all that these commands import.
 
-Not that which needs a compiled module of its own file: it is imported when it is needed.
+Not that which needs a compiled module of its own file, or `os`, whose copy of the environment would be that of the
+build: such a module is imported when it is needed.
 """
 
 import _socket
 import errno
 import fcntl
-import os
-import posix
 import pwd
 import select
 import stat
 import sys
 import time
 
-# what jeepney imports, which takes longer than itself
-import array  # isort: skip
-import binascii
-import collections
-import contextlib
-import enum
-import re
-import socket
-import string
-import struct
-import warnings
+try:
+    import jeepney.low_level
+    import jeepney.wrappers
+except ModuleNotFoundError:  # it is not installed where this is built
+    pass
 
 import pyrunc_resume
 
@@ -135,8 +128,6 @@ import pyrunc.spec.texts
 import pyrunc.spec.version
 import pyrunc.spec.words
 
-for _name in ("pyrunc.host._shim", "_json", "_cffi_backend"):
+for _name in ("os", "pyrunc.host._shim", "_json", "_cffi_backend"):
     if _name in sys.modules:
         raise ImportError(f"{_name} cannot be part of the image")
-if os.environ._data is not posix.environ:
-    raise ImportError("os.environ would be that of the build")

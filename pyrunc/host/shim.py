@@ -15,7 +15,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyrunc.host._shim import ffi, lib
+    # for the modules that use the shim as a whole, too
+    from pyrunc.host._shim import ffi as ffi  # noqa: PLC0414
+    from pyrunc.host._shim import lib as lib  # noqa: PLC0414
 else:
 
     class _OnDemand:

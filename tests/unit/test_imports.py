@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jeepney.wrappers import DBusAddress, new_method_call
 
 _spec = importlib.util.spec_from_file_location(
     "freeze", Path(__file__).parents[2] / "csrc" / "launcher" / "freeze.py"
@@ -205,3 +206,42 @@ def test_hot_commands(
     config["process"]["args"] = ["true"]
     (bundle.path / "config.json").write_text(json.dumps(config))
     check(loaded("run", container_id), bindings=True, compilers=True)
+
+
+@pytest.mark.root
+def test_hot_commands_with_systemd(
+    imports: Imports, make_bundle: Callable[..., Any], container_id: str, runtime: Any
+) -> None:
+    """Of jeepney only what turns messages into bytes and back, and nothing that it is not in the image for."""
+    if not Path("/run/systemd/system").is_dir():
+        pytest.skip("systemd does not run here")
+    bundle = make_bundle()
+    root = ("--root", str(runtime.root), "--systemd-cgroup")
+    for words in (("create", container_id), ("delete", container_id)):
+        loaded = imports(*root, *words, cwd=bundle.path)
+        assert {name for name in loaded if name.startswith("jeepney")} == {
+            "jeepney",
+            "jeepney.low_level",
+            "jeepney.wrappers",
+        }
+        assert loaded & {"os", "socket", "selectors", "typing"} == set()
+        ours = {name for name in loaded if name.startswith("pyrunc.")} - BINDINGS
+        assert sorted(ours - PRELOADED - {"pyrunc.host._shim"}) == []
+
+
+def test_the_launcher_carries_the_part_of_jeepney_that_is_used() -> None:
+    """Its code, without types, does as the module does."""
+    names = dict(freeze.modules(SITE))
+    code = marshal.loads(freeze.frozen("jeepney.low_level", names["jeepney.low_level"]))
+    ours: dict[str, Any] = {"__name__": "jeepney.low_level"}
+    exec(code, ours)
+    assert "Optional" not in ours
+    values = ("x.scope", "replace", [("Delegate", ("b", True)), ("PIDs", ("au", [1]))], [])
+    theirs = new_method_call(
+        DBusAddress("/a", bus_name="b.c", interface="d.e"), "F", "ssa(sv)a(sa(sv))", values
+    ).serialise(serial=7)
+    parser = ours["Parser"]()
+    parser.add_data(theirs)
+    message = parser.get_next_message()
+    assert message.body == values
+    assert message.serialise() == theirs
