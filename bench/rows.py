@@ -109,6 +109,23 @@ class Course:
             for value in waiting.samples[OURS]:
                 self.results.add("waiting container beyond crun's", "KiB", OURS, value - crun)
 
+    def with_systemd(self) -> None:
+        """Containers in scopes that systemd makes, as engines have them on most hosts."""
+        if not Path("/run/systemd/system").is_dir():
+            self.results.notes.append("systemd does not run here: no containers in its scopes")
+            return
+        for subject in self.turns():
+            name = self.id()
+            driver = subject.with_options("--systemd-cgroup")
+            samples = {"create": driver("create", "--bundle", self.plain, name)}
+            pid = int(json.loads(subject.output("state", name))["pid"])
+            driver("start", name)
+            _until_gone(pid)
+            samples["delete"] = driver("delete", name)
+            samples["run"] = driver("run", "--bundle", self.plain, self.id())
+            for command, sample in samples.items():
+                self.results.add(f"{command} in a scope", "ms", subject.name, sample.wall)
+
     def like_docker(self) -> None:
         """Docker's default configuration: a large filter, 14 masked paths."""
         for subject in self.subjects:
@@ -252,6 +269,7 @@ class Course:
         "floors": floors,
         "run": cold_run,
         "lifecycle": lifecycle,
+        "systemd": with_systemd,
         "docker": like_docker,
         "many": many,
         "memory": running_memory,

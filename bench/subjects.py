@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 from pathlib import Path
@@ -79,12 +80,19 @@ class Subject:
         self.bench = bench
         self.name = name
         self.binary = binary
+        self.options: tuple[str, ...] = ()
         self.root = bench.states / name
         self.root.mkdir()
 
+    def with_options(self, *options: str) -> Subject:
+        """The same runtime, with global options."""
+        changed = copy.copy(self)
+        changed.options = options
+        return changed
+
     def command(self, *arguments: str | Path) -> list[str | Path]:
         """A command line of it."""
-        return [self.binary, "--root", self.root, *arguments]
+        return [self.binary, "--root", self.root, *self.options, *arguments]
 
     def __call__(self, *arguments: str | Path, expect: int | None = 0) -> Sample:
         """Run one command and measure it. Raises Failed: it failed."""

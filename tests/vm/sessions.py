@@ -42,6 +42,7 @@ _WHOLE = (
         f"--ignore={_INTEGRATION}/{name}.py"
         for name in (
             "faults/test_system_calls",
+            "test_bench",
             "load/test_load",
             "test_build",
             "test_conformance",
@@ -112,6 +113,14 @@ SESSIONS = (
     Session("integration-systemd", "", _WHOLE, _SYSTEMD, 7200, by_name=True),
     Session("unit-rootless", "tester", ("tests/unit",), {}, 3600, by_name=True),
     Session("integration-rootless", "tester", _WHOLE, {}, 3600, by_name=True),
+    Session(
+        "bench",
+        "",
+        (f"{_INTEGRATION}/test_bench.py", "--capture=no"),
+        {"PYRUNC_BENCH_ROUNDS": "10", "PYRUNC_BENCH_OUTPUT": "/run/results/bench"},
+        1200,
+        by_name=True,
+    ),
     Session("system", "", (f"{_INTEGRATION}/test_system_container.py",), {}, 900),
     Session("podman", "", ("tests/engines/test_podman_v2.py",), {}, 600),
     Session(
