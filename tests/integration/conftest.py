@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,15 @@ def sleeper() -> Iterator[Sleepers]:
     sleepers = Sleepers()
     yield sleepers
     sleepers.close()
+
+
+@pytest.fixture
+def runc(make_runtime: Callable[[Path], Runtime]) -> Runtime:
+    """Debian's runc, to compare with."""
+    path = shutil.which("runc", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if path is None:
+        pytest.skip("runc is not installed")
+    return make_runtime(Path(path))
 
 
 @pytest.fixture

@@ -624,14 +624,11 @@ def test_lazy_pages(station: Station, started: Callable[..., subprocess.Popen[st
 @pytest.mark.parametrize("first", ["pyrunc", "runc"])
 def test_images_of_runc_and_for_runc(
     station: Station,
-    make_runtime: Callable[[Path], Runtime],
+    runc: Runtime,
     container_id: str,
     first: str,
 ) -> None:
-    path = shutil.which("runc", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if path is None:
-        pytest.skip("runc is not installed")
-    other = Station(make_runtime(Path(path)), station.bundle, station.criu, container_id)
+    other = Station(runc, station.bundle, station.criu, container_id)
     (station.bundle.path / "outside").mkdir()
     (station.bundle.path / "outside" / "file").write_text("of the host")
     station.bundle.config["mounts"].append(

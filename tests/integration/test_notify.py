@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import array
 import os
-import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +102,7 @@ def expect_ready(manager: Manager, pid: int, *, barrier: bool) -> None:
 @pytest.mark.parametrize("program", ["pyrunc", "runc"])
 def test_start_ends_when_the_program_is_ready(
     runtime: Runtime,
-    make_runtime: Callable[[Path], Runtime],
+    request: pytest.FixtureRequest,
     reporter: Bundle,
     container_id: str,
     manager: Manager,
@@ -111,10 +110,7 @@ def test_start_ends_when_the_program_is_ready(
 ) -> None:
     """The same with runc, but for the barrier, which came with its version 1.2."""
     if program == "runc":
-        path = shutil.which("runc", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-        if path is None:
-            pytest.skip("runc is not installed")
-        runtime = make_runtime(Path(path))
+        runtime = request.getfixturevalue("runc")
     runtime.used.add(container_id)
     output = reporter.path / "output"
     create = runtime.command("create", "-b", reporter.path, container_id)

@@ -40,14 +40,6 @@ while True:
 
 
 @pytest.fixture
-def runc(make_runtime: Callable[[Path], Runtime]) -> Runtime:
-    path = shutil.which("runc", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if path is None:
-        pytest.skip("runc is not installed")
-    return make_runtime(Path(path))
-
-
-@pytest.fixture
 def run_script(bundle: Bundle, container_id: str, tmp_path: Path) -> Callable[..., Path]:
     """Runs a script with a runtime; returns the directory of what it kept."""
 

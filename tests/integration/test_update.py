@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,14 +62,6 @@ def started(bundle: Bundle, container_id: str) -> Started:
         return name
 
     return start
-
-
-@pytest.fixture
-def runc(make_runtime: Callable[[Path], Runtime]) -> Runtime:
-    path = shutil.which("runc", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if path is None:
-        pytest.skip("runc is not installed")
-    return make_runtime(Path(path))
 
 
 #: Command lines that runc has too, and those that this old runc lacks: (flags, file, value).
