@@ -8,14 +8,14 @@ import os
 
 from pyrunc.host import shim
 
-_SMALL = 4096  # bytes; what is longer is read the other way
+SMALL = 16384  # bytes; what is longer is read the other way
 
 
 def read_bytes(path: str) -> bytes:
     """The whole of a file. Raises OSError."""
     if shim.is_loaded():
-        data = shim.read_file(path, _SMALL)
-        if len(data) < _SMALL:
+        data = shim.read_file(path, SMALL)
+        if len(data) < SMALL:
             return data
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
