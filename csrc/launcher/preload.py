@@ -14,12 +14,6 @@ import stat
 import sys
 import time
 
-try:
-    import jeepney.low_level
-    import jeepney.wrappers
-except ModuleNotFoundError:  # it is not installed where this is built
-    pass
-
 import pyrunc_resume
 
 import pyrunc
@@ -127,6 +121,13 @@ import pyrunc.spec.tables
 import pyrunc.spec.texts
 import pyrunc.spec.version
 import pyrunc.spec.words
+
+# last, so that what few commands use lies by itself
+try:
+    import jeepney.low_level
+    import jeepney.wrappers
+except ModuleNotFoundError:  # it is not installed where this is built
+    pass
 
 for _name in ("os", "pyrunc.host._shim", "_json", "_cffi_backend"):
     if _name in sys.modules:
