@@ -16,17 +16,18 @@ _INFO_EXIT = 1 << 3
 _EXIT_CODE_OFFSET = 60
 
 
-def reap(pidfd: int, *, wait: bool = True) -> int | None:
+def reap(pidfd: int, *, wait: bool = True, keep: bool = False) -> int | None:
     """Take away a child that ends, and return its wait status (wait(2)).
 
     Args:
         pidfd: of any process. One that is no child, or was taken away by other code of this program, has to have
             ended; Linux 6.15 and later can still tell how.
         wait: wait for the end of a child.
+        keep: leave a child that has ended for others to take away.
 
     Returns None when it cannot be told, or the child has not ended.
     """
-    options = _WEXITED if wait else _WEXITED | os.WNOHANG
+    options = _WEXITED | (0 if wait else os.WNOHANG) | (os.WNOWAIT if keep else 0)
     try:
         info = os.waitid(_P_PIDFD, pidfd, options)
     except ChildProcessError:

@@ -22,7 +22,7 @@ from pyrunc.host.facts import HostFacts
 from pyrunc.host.signals import SIGKILL, kill_and_wait
 from pyrunc.host.waiting import FOREVER, until_readable
 from pyrunc.library.bundle import Bundle, Path
-from pyrunc.library.process import BaseProcess, reap_abandoned, reap_ended, to_signal
+from pyrunc.library.process import BaseProcess, is_awaited, reap_abandoned, reap_ended, to_signal
 from pyrunc.library.stdio import DEVNULL, Stdio, Streams
 from pyrunc.spec import loader
 from pyrunc.spec.words import without_nulls
@@ -502,7 +502,7 @@ class CoreContainer(Generic[P]):
         try:
             if not (yield from until_readable(pidfd, timeout)):
                 raise TimeoutExpired(f"container {self.id}", timeout)
-            status = yield from _status(pidfd)
+            status = yield from _status(pidfd, self._container.state["pid"])
         finally:
             os.close(pidfd)
         if status is None:
@@ -559,12 +559,15 @@ class CoreContainer(Generic[P]):
             yield from self.process._waiting(None)
 
 
-def _status(pidfd: int) -> Steps[int | None]:
-    """The wait status of a process that has ended. Its parent is told first: wait a moment for that."""
+def _status(pidfd: int, pid: int) -> Steps[int | None]:
+    """The wait status of a process that has ended, which an object that started it is yet to be told.
+
+    Another program that is its parent is told first: wait a moment for that.
+    """
     for pause in (0.0, 0.001, 0.01, 0.1, 0.5):
         if pause:
             yield -1, pause
-        status = children.reap(pidfd, wait=False)
+        status = children.reap(pidfd, wait=False, keep=is_awaited(pid))
         if status is not None:
             return status
     return None

@@ -54,6 +54,14 @@ def reap_abandoned() -> None:
             os.close(pidfd)
 
 
+def is_awaited(pid: int) -> bool:
+    """Whether somebody refers to this child and has not been told yet how it ended."""
+    return any(
+        process.pid == pid and not process._ended and process._pidfd >= 0
+        for process in list(_living)
+    )
+
+
 def to_signal(signal: int | str) -> int:
     """The number of a signal, given as such or by name. Raises UsageError."""
     return signal_number(signal) if isinstance(signal, str) else int(signal)

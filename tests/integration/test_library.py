@@ -20,6 +20,7 @@ from helpers.leaks import Leaks, open_files, zombies
 from helpers.runtime import Runtime
 
 import pyrunc
+from pyrunc.host import children
 from pyrunc.host.facts import HostFacts
 
 pytestmark = pytest.mark.root
@@ -124,6 +125,18 @@ def test_waiting_has_an_end(box: pyrunc.Container) -> None:
     with pytest.raises(pyrunc.TimeoutExpired):
         box.wait(0.05)
     assert box.status == "running"
+
+
+def test_another_object_takes_nothing_from_the_one_that_created(
+    library: pyrunc.Runtime, box: pyrunc.Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children, "_told_by_kernel", lambda _: None)  # before Linux 6.15
+    other = library.get(box.id)
+    box.kill("KILL")
+    assert other.wait() == 137
+    assert box.wait() == 137
+    with pytest.raises(pyrunc.StateError, match="only the program that created it"):
+        library.get(box.id).wait()
 
 
 def test_another_object_of_the_same_container_waits(
