@@ -64,15 +64,12 @@ def build() -> Path:
     return wheel
 
 
-def debian_component(package: str, purpose: str, scope: str) -> dict[str, Any]:
-    """A Debian package as a component (CycloneDX)."""
-    query = "${Version} ${Architecture} ${source:Package}"
-    version, architecture, source = run("dpkg-query", "-W", "-f", query, package).split()
-    purl = f"pkg:deb/debian/{package}@{version}?arch={architecture}"
+def component(purl: str, name: str, version: str, purpose: str, scope: str) -> dict[str, Any]:
+    """A part of what is released (CycloneDX)."""
     return {
         "type": "library",
         "bom-ref": purl,
-        "name": source,
+        "name": name,
         "version": version,
         "description": purpose,
         "scope": scope,
@@ -80,19 +77,18 @@ def debian_component(package: str, purpose: str, scope: str) -> dict[str, Any]:
     }
 
 
+def debian_component(package: str, purpose: str, scope: str) -> dict[str, Any]:
+    """A Debian package as a component (CycloneDX)."""
+    query = "${Version} ${Architecture} ${source:Package}"
+    version, architecture, source = run("dpkg-query", "-W", "-f", query, package).split()
+    purl = f"pkg:deb/debian/{package}@{version}?arch={architecture}"
+    return component(purl, source, version, purpose, scope)
+
+
 def python_component(package: str, purpose: str) -> dict[str, Any]:
     """A package of this environment as a component (CycloneDX)."""
     version = metadata.version(package)
-    purl = f"pkg:pypi/{package}@{version}"
-    return {
-        "type": "library",
-        "bom-ref": purl,
-        "name": package,
-        "version": version,
-        "description": purpose,
-        "scope": "required",
-        "purl": purl,
-    }
+    return component(f"pkg:pypi/{package}@{version}", package, version, purpose, "required")
 
 
 def write_licences() -> None:

@@ -370,7 +370,7 @@ def write_pid_file(path: str, pid: int) -> None:
             temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644
         )
         try:
-            files.write_all(fd, str(pid).encode())
+            shim.write_all(fd, str(pid).encode())
         finally:
             os.close(fd)
         os.rename(temporary, path)

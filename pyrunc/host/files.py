@@ -51,17 +51,10 @@ def replace(path: str, text: str) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(beside, flags, 0o600)
     try:
-        write_all(fd, data)
+        shim.write_all(fd, data)
     finally:
         os.close(fd)
     os.rename(beside, path)
-
-
-def write_all(fd: int, data: bytes) -> None:
-    """Write all of it. Raises OSError."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def real_path(path: str) -> str:

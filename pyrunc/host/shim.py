@@ -99,12 +99,17 @@ def _sealed_copy() -> int:
     return fd
 
 
-def data_fd(name: str, data: bytes) -> int:
-    """A descriptor from which `data` can be read."""
-    fd = _memfd(name, MFD_CLOEXEC | MFD_NOEXEC_SEAL)
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of it. Raises OSError."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def data_fd(name: str, data: bytes) -> int:
+    """A descriptor from which `data` can be read."""
+    fd = _memfd(name, MFD_CLOEXEC | MFD_NOEXEC_SEAL)
+    write_all(fd, data)
     return fd
 
 
